@@ -1,0 +1,175 @@
+//! The validated VPC: every reference resolved to an index, every number in range, AWS's defaults filled in.
+//!
+//! A [`Vpc`] is made by [`crate::draft`] from a configuration file and compiled into a [`crate::Snapshot`]; nothing
+//! downstream checks it again.
+
+mod acl;
+mod eni;
+mod group;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+pub use acl::{AclAction, AclEntry, AclList, NetworkAcl, RuleNumber};
+pub use eni::{Attachment, ConnectionTracking, Eni, Instance, Profile, Service};
+pub use palisade_packet::Direction;
+
+pub use group::{GroupRule, Peer, PrefixList, Protocol, SecurityGroup};
+
+macro_rules! index {
+    ($($(#[$doc:meta])* $name:ident => $list:ident: $item:ty;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub struct $name(pub usize);
+
+        impl std::ops::Index<$name> for Vpc {
+            type Output = $item;
+
+            fn index(&self, index: $name) -> &$item {
+                &self.$list[index.0]
+            }
+        }
+    )*};
+}
+
+index! {
+    /// Position of a subnet in [`Vpc::subnets`].
+    SubnetIndex => subnets: Subnet;
+    /// Position of a network ACL in [`Vpc::network_acls`].
+    AclIndex => network_acls: NetworkAcl;
+    /// Position of a security group in [`Vpc::security_groups`].
+    GroupIndex => security_groups: SecurityGroup;
+    /// Position of a prefix list in [`Vpc::prefix_lists`].
+    PrefixListIndex => prefix_lists: PrefixList;
+    /// Position of an instance in [`Vpc::instances`].
+    InstanceIndex => instances: Instance;
+    /// Position of an ENI in [`Vpc::enis`].
+    EniIndex => enis: Eni;
+}
+
+/// An IPv4 or IPv6 CIDR block in canonical form.
+pub type Cidr = ipnet::IpNet;
+
+/// A virtual private cloud.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Vpc {
+    /// `vpc-…`.
+    pub id: String,
+    /// AWS Region name, such as `us-east-1`.
+    pub region: String,
+    /// Twelve-digit account id.
+    pub account: String,
+    /// IPv4 blocks, the primary one first; one to five (RT-70).
+    pub cidr_blocks: Vec<Ipv4Net>,
+    /// IPv6 blocks.
+    pub ipv6_cidr_blocks: Vec<Ipv6Net>,
+    /// Subnets, disjoint.
+    pub subnets: Vec<Subnet>,
+    /// Network ACLs; one has `is_default`.
+    pub network_acls: Vec<NetworkAcl>,
+    /// Security groups; one is named `default` (SG-6).
+    pub security_groups: Vec<SecurityGroup>,
+    /// Customer-managed prefix lists.
+    pub prefix_lists: Vec<PrefixList>,
+    /// Instances: every ENI belongs to exactly one.
+    pub instances: Vec<Instance>,
+    /// Network interfaces.
+    pub enis: Vec<Eni>,
+    /// Service attachments.
+    pub services: Vec<Service>,
+    /// Quotas in force.
+    pub quotas: Quotas,
+    /// Settings of the daemon that runs this VPC.
+    pub daemon: Daemon,
+}
+
+impl Vpc {
+    /// Whether the VPC has an IPv6 block.
+    #[must_use]
+    pub fn has_ipv6(&self) -> bool {
+        !self.ipv6_cidr_blocks.is_empty()
+    }
+
+    /// The Amazon DNS address: base of the primary IPv4 block + 2 (RES-1c).
+    #[must_use]
+    pub fn dns_address(&self) -> Option<IpAddr> {
+        let base = self.cidr_blocks.first()?.network();
+        Some(IpAddr::V4(std::net::Ipv4Addr::from_bits(base.to_bits() + 2)))
+    }
+
+    /// Positions of all ENIs that have a group (SG-30).
+    pub fn members(&self, group: GroupIndex) -> impl Iterator<Item = EniIndex> + '_ {
+        let has_group = move |eni: &Eni| eni.groups.contains(&group);
+        self.enis.iter().enumerate().filter(move |(_, eni)| has_group(eni)).map(|(at, _)| EniIndex(at))
+    }
+}
+
+/// A subnet: an IPv4 block, an optional IPv6 block and one network ACL.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subnet {
+    /// `subnet-…`.
+    pub id: String,
+    /// Name in the configuration file.
+    pub name: String,
+    /// IPv4 block, /16 to /28, inside one of the VPC's.
+    pub cidr: Ipv4Net,
+    /// IPv6 block, inside one of the VPC's.
+    pub ipv6_cidr: Option<Ipv6Net>,
+    /// The one associated ACL (NACL-1).
+    pub network_acl: AclIndex,
+}
+
+/// Upper limits on objects, AWS's defaults unless raised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Quotas {
+    /// Entries per ACL, direction and family, the `*` entry included (NACL-17). AWS: 20, raisable to 40; here to 32,767.
+    pub network_acl_entries: u32,
+    /// ACLs per VPC (NACL-17).
+    pub network_acls: u32,
+    /// Rules per group, direction and family (SG-51).
+    pub security_group_rules: u32,
+    /// Groups per ENI (SG-52).
+    pub groups_per_eni: u32,
+    /// Groups per VPC; AWS counts per Region (SG-50).
+    pub security_groups: u32,
+    /// IPv4 or IPv6 blocks per VPC (RT-70).
+    pub cidr_blocks: u32,
+    /// Subnets per VPC.
+    pub subnets: u32,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            network_acl_entries: 20,
+            network_acls: 200,
+            security_group_rules: 60,
+            groups_per_eni: 5,
+            security_groups: 2500,
+            cidr_blocks: 5,
+            subnets: 200,
+        }
+    }
+}
+
+/// Settings of the daemon; none of them changes a verdict.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Daemon {
+    /// Worker threads, at least 1.
+    pub workers: usize,
+    /// Where the control socket is made; `None`: `/run/palisade/VPC-ID.sock`.
+    pub control_socket: Option<PathBuf>,
+    /// Capacity of the connection table, all ENIs together; memory for it is taken at start.
+    pub max_connections: u32,
+    /// How long a stopping daemon goes on forwarding what it has already received.
+    pub drain: Duration,
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Self { workers: 1, control_socket: None, max_connections: 262_144, drain: Duration::from_millis(100) }
+    }
+}
