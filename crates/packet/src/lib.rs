@@ -10,5 +10,6 @@ pub mod summary;
 pub use direction::Direction;
 pub use mac::{InvalidMac, MacAddr};
 pub use summary::{
-    Arp, Body, FlowTuple, Fragment, Icmp, InvalidTransport, IpPacket, PacketSummary, Quoted, Selector, Tcp, TcpFlags, Transport,
+    Arp, Body, FlowTuple, Fragment, Icmp, InvalidTransport, IpPacket, PacketSummary, Quoted, Selector, Tcp,
+    TcpFlags, Transport,
 };

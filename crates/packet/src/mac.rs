@@ -70,7 +70,14 @@ mod tests {
 
     #[test]
     fn malformed_text_is_refused() {
-        for text in ["", "02:00:0a:00:01", "02:00:0a:00:01:0a:0b", "2:0:a:0:1:a", "zz:00:0a:00:01:0a", "+2:00:00:00:00:00"] {
+        for text in [
+            "",
+            "02:00:0a:00:01",
+            "02:00:0a:00:01:0a:0b",
+            "2:0:a:0:1:a",
+            "zz:00:0a:00:01:0a",
+            "+2:00:00:00:00:00",
+        ] {
             assert_eq!(text.parse::<MacAddr>(), Err(InvalidMac), "{text}");
         }
     }

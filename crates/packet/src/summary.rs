@@ -93,7 +93,12 @@ impl IpPacket {
     #[must_use]
     pub fn tuple(&self) -> Option<FlowTuple> {
         let selector = self.transport.selector()?;
-        Some(FlowTuple { source: self.source, destination: self.destination, protocol: self.protocol, selector })
+        Some(FlowTuple {
+            source: self.source,
+            destination: self.destination,
+            protocol: self.protocol,
+            selector,
+        })
     }
 }
 
@@ -257,7 +262,8 @@ impl std::fmt::Debug for TcpFlags {
 impl std::fmt::Display for TcpFlags {
     /// One letter per flag, in tcpdump's order: `S`, `SA`, `PA`, `F` …
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let letters = [(2, 'S'), (1, 'F'), (4, 'R'), (8, 'P'), (0x10, 'A'), (0x20, 'U'), (0x40, 'E'), (0x80, 'W')];
+        let letters =
+            [(2, 'S'), (1, 'F'), (4, 'R'), (8, 'P'), (0x10, 'A'), (0x20, 'U'), (0x40, 'E'), (0x80, 'W')];
         letters.iter().filter(|(bit, _)| self.0 & bit != 0).try_for_each(|(_, letter)| write!(f, "{letter}"))
     }
 }

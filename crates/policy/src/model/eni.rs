@@ -41,7 +41,8 @@ pub struct Eni {
 impl Eni {
     /// Every address: primary, secondary, IPv6.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        let v4 = std::iter::once(self.address).chain(self.secondary_addresses.iter().copied()).map(IpAddr::V4);
+        let v4 =
+            std::iter::once(self.address).chain(self.secondary_addresses.iter().copied()).map(IpAddr::V4);
         v4.chain(self.ipv6_addresses.iter().copied().map(IpAddr::V6))
     }
 }
