@@ -3,13 +3,23 @@
 //! Knows nothing of policy, sockets or clocks. Every function takes hostile bytes and none panics on them.
 #![forbid(unsafe_code)]
 
+pub mod checksum;
 mod direction;
 mod mac;
+pub mod offload;
+pub mod parse;
 pub mod summary;
 
 pub use direction::Direction;
 pub use mac::{InvalidMac, MacAddr};
+pub use offload::{BadOffload, GsoKind, Offload, VnetHeader};
+pub use parse::{Malformed, parse};
 pub use summary::{
     Arp, Body, FlowTuple, Fragment, Icmp, InvalidTransport, IpPacket, PacketSummary, Quoted, Selector, Tcp,
     TcpFlags, Transport,
 };
+
+/// Length of an Ethernet II header without tags, in bytes: where the network header of every accepted frame starts.
+pub const ETHERNET_LEN: usize = 14;
+
+const NETWORK_OFFSET: u16 = 14;

@@ -20,16 +20,16 @@ impl MacAddr {
     /// The modified EUI-64 interface identifier of RFC 4291, appendix A, as the link-local address `fe80::/64`.
     #[must_use]
     pub const fn link_local(self) -> std::net::Ipv6Addr {
-        let [a, b, c, d, e, f] = self.0;
-        let octets = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f];
+        let [m0, m1, m2, m3, m4, m5] = self.0;
+        let octets = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, m0 ^ 2, m1, m2, 0xff, 0xfe, m3, m4, m5];
         std::net::Ipv6Addr::from_octets(octets)
     }
 }
 
 impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        let [m0, m1, m2, m3, m4, m5] = self.0;
+        write!(f, "{m0:02x}:{m1:02x}:{m2:02x}:{m3:02x}:{m4:02x}:{m5:02x}")
     }
 }
 

@@ -58,7 +58,8 @@ pub struct IpPacket {
     pub source: IpAddr,
     /// Destination address; always of the family of `source`.
     pub destination: IpAddr,
-    /// The upper-layer protocol: in IPv6 the one found behind the extension headers (SG-27).
+    /// The upper-layer protocol: in IPv6 the one found behind the extension headers (SG-27); of a later IPv6 fragment,
+    /// what its fragment header names, which may be another extension header (CT-60).
     pub protocol: u8,
     /// IPv4 time to live or IPv6 hop limit.
     pub hop_limit: u8,
@@ -109,7 +110,7 @@ pub struct Fragment {
     pub identification: u32,
     /// Offset of this fragment's payload in the datagram's payload, in bytes.
     pub offset: u16,
-    /// Length of this fragment's payload, in bytes.
+    /// Length of this fragment's payload, in bytes: in IPv6 all that follows the fragment header.
     pub len: u16,
     /// More fragments follow.
     pub more: bool,
@@ -149,18 +150,18 @@ pub enum Transport {
 /// Why an upper-layer header is refused (CT-48, CT-63, SG-27).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum InvalidTransport {
-    /// Less than 20 bytes of TCP or 8 of UDP, ICMP or ICMPv6, or an extension header that ends beyond the packet.
+    /// Less than 20 bytes of TCP or 8 of UDP, ICMP or `ICMPv6`, or an extension header that ends beyond the packet.
     Truncated,
     /// TCP data offset below 5 or beyond the packet; UDP length below 8 or beyond the packet.
     Length,
-    /// More than eight IPv6 extension headers, or hop-by-hop options elsewhere than first.
+    /// More than eight IPv6 extension headers, hop-by-hop options elsewhere than first, or a second fragment header.
     ExtensionHeaders,
     /// A fragment that would end beyond 65,535, or a fragment other than the last whose length is not a multiple of 8.
     Fragment,
 }
 
 impl Transport {
-    fn selector(&self) -> Option<Selector> {
+    pub(crate) fn selector(&self) -> Option<Selector> {
         match *self {
             Self::Tcp(tcp) => Some(Selector::Ports { source: tcp.source, destination: tcp.destination }),
             Self::Udp { source, destination } => Some(Selector::Ports { source, destination }),
@@ -195,7 +196,8 @@ pub struct Tcp {
     pub window: u16,
     /// Window scale option (RFC 7323), read from segments with SYN only, at most 14.
     pub window_scale: Option<u8>,
-    /// Header length in bytes, 20 to 60.
+    /// Header length in bytes, 20 to 60. Only in a first IPv4 fragment may it reach beyond the packet's end: CT-63 asks for
+    /// no more than 20 bytes there.
     pub header_len: u8,
 }
 
@@ -249,7 +251,8 @@ impl TcpFlags {
     #[must_use]
     pub const fn is_impossible(self) -> bool {
         let control = self.0 & 0x07;
-        self.0 & 0x3f == 0 || control.count_ones() > 1
+        let classic = self.0 & 0x3f;
+        classic == 0 || control.count_ones() > 1
     }
 }
 
@@ -270,6 +273,7 @@ impl std::fmt::Display for TcpFlags {
 
 /// An `ICMPv4` or `ICMPv6` header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::struct_field_names, reason = "`type` alone is a keyword")]
 pub struct Icmp {
     /// True for `ICMPv6`.
     pub v6: bool,
@@ -305,19 +309,13 @@ impl Icmp {
     /// Whether this is the request half of a query, which may open an entry (CT-55).
     #[must_use]
     pub const fn is_request(&self) -> bool {
-        match self.v6 {
-            false => matches!(self.icmp_type, 8 | 13 | 15 | 17),
-            true => self.icmp_type == 128,
-        }
+        if self.v6 { self.icmp_type == 128 } else { matches!(self.icmp_type, 8 | 13 | 15 | 17) }
     }
 
     /// Whether this is an error message that may belong to a flow (CT-50, CT-54).
     #[must_use]
     pub const fn is_error(&self) -> bool {
-        match self.v6 {
-            false => matches!(self.icmp_type, 3 | 11 | 12),
-            true => matches!(self.icmp_type, 1..=4),
-        }
+        if self.v6 { matches!(self.icmp_type, 1..=4) } else { matches!(self.icmp_type, 3 | 11 | 12) }
     }
 }
 
