@@ -1,0 +1,45 @@
+# Daily commands. `just` alone lists them.
+
+_default:
+    @just --list --unsorted
+
+# Everything that continuous integration runs (parts: lint unit fuzz netns)
+test *parts:
+    scripts/test.sh {{ parts }}
+
+# Format, clippy, licences, spelling, shell scripts, documentation
+lint:
+    scripts/test.sh lint
+
+# Format everything
+fmt:
+    cargo fmt --all
+
+# Unit, property and scenario tests
+unit:
+    scripts/test.sh unit
+
+# Real traffic between namespaces (root); a filter is part of a test's name
+netns filter='':
+    cargo build --release -p palisade
+    cargo test -p palisade-tests -- --test-threads=1 {{ filter }}
+
+# The main job on real packets, with a summary (root)
+demo:
+    scripts/demo.sh
+
+# Throughput against a Linux router with nftables (root)
+compare *options:
+    scripts/compare.sh {{ options }}
+
+# The daemon on a configuration (root)
+run config='configs/two-subnets.toml' *options:
+    cargo run --release -p palisade -- run {{ config }} {{ options }}
+
+# What a configuration says, and every error in it
+check config:
+    cargo run --quiet -p palisade -- check {{ config }}
+
+# Documentation of the crates
+doc:
+    cargo doc --workspace --no-deps --open

@@ -1,0 +1,141 @@
+#!/usr/bin/env bash
+# Installs what is missing and runs every check and test of the project; see --help.
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=lib/say.sh
+. "$ROOT/scripts/lib/say.sh"
+# shellcheck source=lib/cleanup.sh
+. "$ROOT/scripts/lib/cleanup.sh"
+# shellcheck source=lib/install.sh
+. "$ROOT/scripts/lib/install.sh"
+
+usage() {
+    cat >&2 <<'USAGE'
+usage: test.sh [lint] [unit] [fuzz] [netns]
+
+Without arguments, all of them:
+
+lint    rustfmt, clippy, cargo-deny, cargo-machete, typos, shellcheck, rustdoc
+unit    unit, property and scenario tests, documentation examples
+fuzz    the bodies of the fuzz targets, driven on stable Rust (PALISADE_FUZZ_ITERATIONS each)
+netns   the release daemon between network namespaces, with real tools and crafted frames (needs root)
+
+Everything that was skipped or ignored counts as a failure. Logs are in target/test-logs.
+
+PALISADE_FUZZ_ITERATIONS   per fuzz body, default 1,000,000
+PALISADE_TRANSFER_MIB      size of the file that the transfer tests send, default 64
+PALISADE_TOOLS             where cargo-deny and others are installed that Debian lacks
+USAGE
+    exit 2
+}
+
+LOGS=$ROOT/target/test-logs
+PASSED=0 FAILED=0 STEPS_FAILED=()
+export CARGO_TERM_COLOR=never PALISADE_FUZZ_ITERATIONS=${PALISADE_FUZZ_ITERATIONS:-1000000}
+
+main() {
+    local part parts=("$@")
+    ((${#parts[@]})) || parts=(lint unit fuzz netns)
+    for part in "${parts[@]}"; do [[ $part == @(lint|unit|fuzz|netns) ]] || usage; done
+    cd "$ROOT"
+    mkdir -p "$LOGS"
+    begin_run test
+    need_rust
+    for part in "${parts[@]}"; do
+        heading "$part"
+        "prepare_$part"
+        "$part"
+    done
+    summary
+}
+
+prepare_lint() {
+    need_commands shellcheck
+    rustup component add rustfmt clippy >/dev/null 2>&1 || true # with a toolchain not from rustup they are packages
+    need_cargo_tool cargo-deny 0.20.2
+    need_cargo_tool cargo-machete 0.9.2
+    need_wheel typos 1.52.0
+}
+
+lint() {
+    step fmt cargo fmt --all --check
+    step shellcheck shellcheck -x -P SCRIPTDIR .ci/run scripts/*.sh scripts/lib/*.sh scripts/netns/*.sh
+    step typos typos
+    step machete cargo machete
+    step deny deny
+    step clippy cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS='-D warnings' step rustdoc cargo doc --quiet --locked --workspace --no-deps
+}
+
+# Advisories need a database from the network and are left to whoever has it.
+deny() {
+    cargo fetch --quiet --locked
+    cargo deny --offline --log-level error check licenses bans sources
+}
+
+prepare_unit() { :; }
+
+unit() {
+    step unit cargo test --locked --workspace --exclude palisade-tests --exclude palisade-fuzz
+}
+
+prepare_fuzz() { :; }
+
+fuzz() {
+    step fuzz cargo test --locked -p palisade-fuzz
+}
+
+prepare_netns() {
+    need_root "the netns part"
+    need_commands curl dig dnsmasq ethtool ip iperf3 jq nft nmap ping python3 tc tcpdump timeout
+}
+
+netns() {
+    step build-release cargo build --quiet --locked --release -p palisade
+    PALISADE_BIN=$ROOT/target/release/palisade \
+        step netns cargo test --locked -p palisade-tests -- --test-threads=1
+}
+
+# step NAME COMMAND...: runs it with its output in a log, which is shown if it failed.
+step() {
+    local name=$1 log=$LOGS/$1.log start status=0
+    shift
+    start=$(now_ms)
+    [[ ! -t 2 ]] || printf '  %-14s …\r' "$name" >&2
+    run "$@" >"$log" 2>&1 || status=$?
+    count "$log" || status=1
+    report "$name" "$status" $(($(now_ms) - start)) "$log"
+}
+
+report() {
+    local name=$1 status=$2 took=$3 log=$4 note
+    note=$(awk '/^test result:/ { n += $4 } END { if (n) print n " tests" }' "$log")
+    if ((status == 0)); then
+        printf '  %-14s %sok%s   %7s s  %s\n' "$name" "$GREEN" "$PLAIN" "$(seconds "$took")" "$note" >&2
+        return
+    fi
+    STEPS_FAILED+=("$name")
+    printf '  %-14s %sFAIL%s %7s s  %s\n' "$name" "$RED" "$PLAIN" "$(seconds "$took")" "$log" >&2
+    tail -n 400 "$log" | sed 's/^/    | /' >&2
+}
+
+# Adds up what the test runner counted; false if a test was ignored or filtered out.
+count() {
+    local passed failed ignored
+    read -r passed failed ignored < <(awk '/^test result:/ { p += $4; f += $6; i += $8 + $12 }
+        END { print p + 0, f + 0, i + 0 }' "$1")
+    PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed))
+    ((ignored == 0)) || printf '%d tests were ignored or filtered out\n' "$ignored" >>"$1"
+    ((ignored == 0))
+}
+
+summary() {
+    heading "summary"
+    if ((${#STEPS_FAILED[@]})); then say "  failed steps: ${STEPS_FAILED[*]}"; else say "  every step passed"; fi
+    ((FAILED || ${#STEPS_FAILED[@]} == 0)) || FAILED=${#STEPS_FAILED[@]} # a step that failed without a test counts
+    say "  took $SECONDS s"
+    printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
+    ((${#STEPS_FAILED[@]} == 0))
+}
+
+main "$@"

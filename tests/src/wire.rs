@@ -1,0 +1,153 @@
+//! Frames put on and taken off an interface as they are, past the kernel's stack.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use pnet::datalink::{self, Channel, Config, DataLinkReceiver, DataLinkSender};
+
+use crate::Netns;
+
+/// How long a test waits for a frame that must not come. Frames that must come take well under a millisecond.
+pub const SILENCE: Duration = Duration::from_millis(300);
+
+/// How long a test waits for a frame that must come, on a busy machine.
+pub const SOON: Duration = Duration::from_secs(3);
+
+/// Sends frames out of an interface of a namespace.
+pub struct Injector(Box<dyn DataLinkSender>);
+
+impl Injector {
+    /// On `eth0`.
+    #[must_use]
+    pub fn on(netns: &Netns) -> Self {
+        Self(netns.enter(|| open("eth0").0))
+    }
+
+    /// Sends one frame.
+    pub fn send(&mut self, frame: &[u8]) {
+        let sent = self.0.send_to(frame, None).expect("pnet sends to raw sockets at once");
+        sent.unwrap_or_else(|why| panic!("a frame of {} bytes: {why}", frame.len()));
+    }
+}
+
+/// Collects every frame that passes an interface, those that its own host sends included.
+#[derive(Debug)]
+pub struct Sniffer {
+    frames: Arc<Mutex<Vec<Vec<u8>>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sniffer {
+    /// On `eth0`; it listens when this returns.
+    #[must_use]
+    pub fn on(netns: &Netns) -> Self {
+        let (frames, stop) = (Arc::<Mutex<Vec<Vec<u8>>>>::default(), Arc::<AtomicBool>::default());
+        let receiver = netns.enter(|| open("eth0").1);
+        let (into, end) = (Arc::clone(&frames), Arc::clone(&stop));
+        let thread = thread::spawn(move || collect(receiver, &into, &end));
+        Self { frames, stop, thread: Some(thread) }
+    }
+
+    /// The first frame, past or to come, of which `choose` makes something.
+    pub fn find<T>(&self, within: Duration, choose: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+        let start = Instant::now();
+        loop {
+            let found = self.lock().iter().find_map(|frame| choose(frame));
+            if found.is_some() || start.elapsed() >= within {
+                return found;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Every frame so far that carries a mark.
+    #[must_use]
+    pub fn marked(&self, mark: &Mark) -> Vec<Vec<u8>> {
+        self.lock().iter().filter(|frame| mark.is_in(frame)).cloned().collect()
+    }
+
+    /// Whether a frame with this mark came or comes soon.
+    #[must_use]
+    pub fn sees(&self, mark: &Mark) -> bool {
+        self.find(SOON, |frame| mark.is_in(frame).then_some(())).is_some()
+    }
+
+    /// Forgets what came.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Sniffer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Sixteen bytes of payload that no other frame of the test has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark([u8; 16]);
+
+impl Mark {
+    /// A mark never given before.
+    #[must_use]
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let mut bytes = *b"palisade-mk-....";
+        bytes[12..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        Self(bytes)
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether a frame holds it anywhere.
+    #[must_use]
+    pub fn is_in(&self, frame: &[u8]) -> bool {
+        frame.windows(self.0.len()).any(|window| window == self.0)
+    }
+}
+
+impl Default for Mark {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn open(device: &str) -> (Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>) {
+    let all = datalink::interfaces();
+    let interface = all.iter().find(|interface| interface.name == device);
+    let interface = interface.unwrap_or_else(|| panic!("no interface {device}"));
+    let config = Config {
+        read_timeout: Some(Duration::from_millis(20)),
+        read_buffer_size: 1 << 17,
+        write_buffer_size: 1 << 17,
+        ..Config::default()
+    };
+    match datalink::channel(interface, config) {
+        Ok(Channel::Ethernet(sender, receiver)) => (sender, receiver),
+        Ok(_) => panic!("{device} is no Ethernet interface"),
+        Err(why) => panic!("a packet socket on {device}: {why}"),
+    }
+}
+
+fn collect(mut receiver: Box<dyn DataLinkReceiver>, into: &Mutex<Vec<Vec<u8>>>, end: &AtomicBool) {
+    while !end.load(Ordering::Relaxed) {
+        if let Ok(frame) = receiver.next() {
+            into.lock().unwrap_or_else(PoisonError::into_inner).push(frame.to_vec());
+        }
+    }
+}
