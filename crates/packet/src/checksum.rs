@@ -141,6 +141,14 @@ pub(crate) const fn sendable(protocol: u8, checksum: u16) -> u16 {
     if protocol == protocol::UDP && checksum == 0 { 0xffff } else { checksum }
 }
 
+/// Computes the checksum of the IPv4 header at the start of `ip` anew.
+pub(crate) fn seal_ipv4_header(ip: &mut [u8], header_len: usize) {
+    let Some(header) = ip.get_mut(..header_len) else { return };
+    write_field(header, 10, 0);
+    let checksum = Sum::ZERO.bytes(header).checksum();
+    write_field(header, 10, checksum);
+}
+
 /// Writes a big-endian word, if it lies inside.
 pub(crate) fn write_field(bytes: &mut [u8], at: usize, value: u16) {
     if let Some(field) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) {

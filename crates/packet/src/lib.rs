@@ -3,17 +3,23 @@
 //! Knows nothing of policy, sockets or clocks. Every function takes hostile bytes and none panics on them.
 #![forbid(unsafe_code)]
 
+pub mod build;
 pub mod checksum;
 mod direction;
+pub mod fragment;
 mod mac;
+pub mod ndp;
 pub mod offload;
 pub mod parse;
+pub mod segment;
 pub mod summary;
 
 pub use direction::Direction;
+pub use fragment::{Unfragmentable, fragment_ipv4};
 pub use mac::{InvalidMac, MacAddr};
 pub use offload::{BadOffload, GsoKind, Offload, VnetHeader};
 pub use parse::{Malformed, parse};
+pub use segment::segment;
 pub use summary::{
     Arp, Body, FlowTuple, Fragment, Icmp, InvalidTransport, IpPacket, PacketSummary, Quoted, Selector, Tcp,
     TcpFlags, Transport,

@@ -51,7 +51,8 @@ impl FromStr for MacAddr {
         let mut octets = [0; 6];
         let mut parts = text.split(':');
         for octet in &mut octets {
-            let part = parts.next().filter(|part| part.len() == 2).ok_or(InvalidMac)?;
+            let is_pair = |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let part = parts.next().filter(is_pair).ok_or(InvalidMac)?;
             *octet = u8::from_str_radix(part, 16).map_err(|_| InvalidMac)?;
         }
         if parts.next().is_some() { Err(InvalidMac) } else { Ok(Self(octets)) }
