@@ -133,6 +133,8 @@ pub struct Quotas {
     pub security_group_rules: u32,
     /// Groups per ENI (SG-52).
     pub groups_per_eni: u32,
+    /// Upper limit of the product of the two before (SG-53).
+    pub rules_per_eni: u32,
     /// Groups per VPC; AWS counts per Region (SG-50).
     pub security_groups: u32,
     /// IPv4 or IPv6 blocks per VPC (RT-70).
@@ -148,6 +150,7 @@ impl Default for Quotas {
             network_acls: 200,
             security_group_rules: 60,
             groups_per_eni: 5,
+            rules_per_eni: 1000,
             security_groups: 2500,
             cidr_blocks: 5,
             subnets: 200,

@@ -1,0 +1,89 @@
+//! Diagnostics with snippets of the source, drawn by `miette`.
+
+use std::fmt;
+
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+
+use super::{Diagnostic, Diagnostics, Place};
+
+/// How to draw a report; decided by whoever prints it, never by looking at the terminal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Style {
+    /// Whether to use ANSI colours.
+    pub colour: bool,
+    /// Columns to wrap at.
+    pub width: usize,
+}
+
+impl Default for Style {
+    /// No colour, 100 columns.
+    fn default() -> Self {
+        Self { colour: false, width: 100 }
+    }
+}
+
+impl Diagnostics {
+    /// Every fault with the line it stands in and what is allowed there.
+    #[must_use]
+    pub fn render(&self, style: Style) -> String {
+        let theme = if style.colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(style.width.max(40))
+            .with_links(false)
+            .with_context_lines(0);
+        let mut drawn = String::new();
+        for diagnostic in &self.found {
+            let source = NamedSource::new(&diagnostic.file, self.source.clone());
+            let snippet = Snippet { diagnostic, source };
+            if handler.render_report(&mut drawn, &snippet).is_err() {
+                drawn.push_str(&diagnostic.to_string());
+            }
+            drawn.push('\n');
+        }
+        drawn
+    }
+}
+
+/// One fault together with the text it stands in.
+struct Snippet<'d> {
+    diagnostic: &'d Diagnostic,
+    source: NamedSource<std::sync::Arc<str>>,
+}
+
+impl fmt::Debug for Snippet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.diagnostic, f)
+    }
+}
+
+impl fmt::Display for Snippet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.diagnostic.message)
+    }
+}
+
+impl std::error::Error for Snippet<'_> {}
+
+impl miette::Diagnostic for Snippet<'_> {
+    fn code(&self) -> Option<Box<dyn fmt::Display + '_>> {
+        Some(Box::new(self.diagnostic.code.as_str()))
+    }
+
+    fn help(&self) -> Option<Box<dyn fmt::Display + '_>> {
+        Some(Box::new(&self.diagnostic.help))
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.source)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let here = label("here", self.diagnostic.place);
+        let related = self.diagnostic.related.iter().map(|related| label(&related.label, related.place));
+        Some(Box::new(std::iter::once(here).chain(related)))
+    }
+}
+
+fn label(text: &str, place: Place) -> LabeledSpan {
+    LabeledSpan::new(Some(text.to_owned()), place.offset, place.length)
+}

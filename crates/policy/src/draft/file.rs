@@ -1,0 +1,227 @@
+//! The tables of a configuration file, as written: one list of keys gives the reader and the JSON Schema.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use palisade_packet::MacAddr;
+
+use super::rule::{AclLine, GroupRuleLine};
+use super::scalar::{Account, Description, DeviceName, Id, NetnsName, Region, SocketPath, Time};
+use super::table::{Named, table};
+use super::value::{At, List, Number, Text};
+use crate::ids::IdKind;
+use crate::model::Profile;
+
+table! {
+    /// A VPC and everything in it. Names stand for ids wherever an id is asked for.
+    File {
+        /// The VPC itself.
+        required vpc: VpcTable,
+        /// Subnets by name.
+        optional subnet: Named<SubnetTable>,
+        /// Network ACLs by name; the table `default` replaces entries of the VPC's default ACL.
+        optional network_acl: Named<AclTable>,
+        /// Prefix lists by name; rules refer to them as `pl:NAME`.
+        optional prefix_list: Named<PrefixListTable>,
+        /// Security groups by name; rules refer to them as `sg:NAME`. The table `default` replaces rules of the VPC's default group.
+        optional security_group: Named<GroupTable>,
+        /// Instances by name: ENIs that share one tracking allowance.
+        optional instance: Named<InstanceTable>,
+        /// Elastic network interfaces by name.
+        optional eni: Named<EniTable>,
+        /// Services by name: devices that answer on reserved addresses; no ACL and no group filters their traffic.
+        optional service: Named<ServiceTable>,
+        /// Quotas; AWS's defaults where absent.
+        optional quotas: QuotaTable,
+        /// Settings of the daemon; none of them changes a verdict.
+        optional daemon: DaemonTable,
+    }
+}
+
+table! {
+    /// The VPC itself.
+    VpcTable {
+        /// `vpc-…`; absent: derived from account, Region and primary IPv4 block.
+        optional id: Id<{ IdKind::Vpc as usize }>,
+        /// AWS Region; absent: us-east-1.
+        optional region: Region,
+        /// AWS account, twelve digits; absent: 000000000000.
+        optional account: Account,
+        /// IPv4 blocks, /16 to /28, the primary one first (RT-70).
+        required cidr_blocks: List<At<Ipv4Net>>,
+        /// IPv6 block, /44 to /60 in steps of 4; AWS gives a /56 (RT-70).
+        optional ipv6_cidr_block: At<Ipv6Net>,
+        /// Further IPv6 blocks.
+        optional ipv6_cidr_blocks: List<At<Ipv6Net>>,
+    }
+}
+
+table! {
+    /// A subnet.
+    SubnetTable {
+        /// `subnet-…`; absent: derived from the name.
+        optional id: Id<{ IdKind::Subnet as usize }>,
+        /// IPv4 block inside the VPC's, /16 to /28.
+        required cidr: At<Ipv4Net>,
+        /// IPv6 block inside the VPC's, /44 to /64 in steps of 4; usually a /64.
+        optional ipv6_cidr: At<Ipv6Net>,
+        /// Its network ACL; absent: the VPC's default ACL.
+        optional network_acl: Text,
+    }
+}
+
+table! {
+    /// A network ACL. Without entries it denies everything (NACL-7).
+    AclTable {
+        /// `acl-…`; absent: derived from the name.
+        optional id: Id<{ IdKind::NetworkAcl as usize }>,
+        /// Entries for packets entering the subnet, such as `100 allow tcp 443 from 0.0.0.0/0`.
+        optional ingress: List<AclLine<false>>,
+        /// Entries for packets leaving the subnet, such as `100 allow all to 0.0.0.0/0`.
+        optional egress: List<AclLine<true>>,
+    }
+}
+
+table! {
+    /// A prefix list: CIDR blocks of one family.
+    PrefixListTable {
+        /// `pl-…`; absent: derived from the name.
+        optional id: Id<{ IdKind::PrefixList as usize }>,
+        /// What it counts in the quota of a group that refers to it (SG-41); absent: as many as it has entries.
+        optional max_entries: At<Number<1, 1_000_000>>,
+        /// The blocks.
+        required entries: List<At<IpNet>>,
+    }
+}
+
+table! {
+    /// A security group.
+    GroupTable {
+        /// `sg-…`; absent: derived from the name.
+        optional id: Id<{ IdKind::SecurityGroup as usize }>,
+        /// What it is for; absent: its name.
+        optional description: Description,
+        /// Inbound rules, such as `tcp 443 from 0.0.0.0/0`; absent: none (SG-5).
+        optional ingress: List<GroupRuleLine<false>>,
+        /// Outbound rules, such as `all to 0.0.0.0/0`; absent: everything to everywhere (SG-5).
+        optional egress: List<GroupRuleLine<true>>,
+    }
+}
+
+table! {
+    /// An instance.
+    InstanceTable {
+        /// `i-…`; absent: derived from the name.
+        optional id: Id<{ IdKind::Instance as usize }>,
+        /// Its ENIs.
+        required enis: List<Text>,
+        /// Most tracked connections, its ENIs together (CT-70); absent: 65536.
+        optional max_tracked: At<Number<1, { u32::MAX }>>,
+        /// Hardware profile, which decides the default time-out of established TCP (CT-30); absent: nitro.
+        optional profile: At<Profile>,
+    }
+}
+
+table! {
+    /// An elastic network interface.
+    EniTable {
+        /// `eni-…`; absent: derived from the name.
+        optional id: Id<{ IdKind::Eni as usize }>,
+        /// Its subnet.
+        required subnet: Text,
+        /// Primary private IPv4 address.
+        required address: At<Ipv4Addr>,
+        /// Secondary private IPv4 addresses.
+        optional secondary_addresses: List<At<Ipv4Addr>>,
+        /// IPv6 address; the subnet must have an IPv6 block.
+        optional ipv6_address: At<Ipv6Addr>,
+        /// Further IPv6 addresses.
+        optional ipv6_addresses: List<At<Ipv6Addr>>,
+        /// MAC address; absent: derived from the id.
+        optional mac: At<MacAddr>,
+        /// Security groups; absent: the VPC's default group (SG-7).
+        optional groups: List<Text>,
+        /// Whether it may send and receive only with its own addresses (RES-42); absent: true.
+        optional source_dest_check: At<bool>,
+        /// Largest IP packet in bytes, 1280 at least with IPv6; absent: 9001.
+        optional mtu: At<Number<68, 9001>>,
+        /// Idle time-outs of tracked connections.
+        optional connection_tracking: TrackingTable,
+        /// The device it is attached to.
+        required attach: AttachTable,
+    }
+}
+
+table! {
+    /// Idle time-outs of tracked connections.
+    TrackingTable {
+        /// Established TCP, 60s to 432000s; absent: 432000s, with profile nitro-v6 350s (CT-30).
+        optional tcp_established: At<Time<60, 432_000>>,
+        /// UDP with one request and answer at most, 30s to 60s; absent: 30s (CT-31).
+        optional udp: At<Time<30, 60>>,
+        /// UDP after the second request and answer, 60s to 180s; absent: 180s (CT-32).
+        optional udp_stream: At<Time<60, 180>>,
+    }
+}
+
+table! {
+    /// A device: either a TAP that the daemon makes, or an existing interface that a packet socket takes over.
+    AttachTable {
+        /// Name of the TAP device to make.
+        optional tap: DeviceName,
+        /// Network namespace to make the TAP in; absent: the daemon's.
+        optional netns: NetnsName,
+        /// Whether to set addresses, default route and MTU in that namespace; absent: false.
+        optional configure: At<bool>,
+        /// Name of an existing interface to take over.
+        optional packet: DeviceName,
+        /// Whether the device takes segmentation-offload frames and partial checksums; absent: true.
+        optional offload: At<bool>,
+    }
+}
+
+table! {
+    /// A service attachment.
+    ServiceTable {
+        /// Reserved addresses it answers on.
+        required addresses: List<At<IpAddr>>,
+        /// The device it is attached to.
+        required attach: AttachTable,
+    }
+}
+
+table! {
+    /// Quotas. Raising them is the operator's right.
+    QuotaTable {
+        /// Entries per ACL, direction and family, the `*` entry included; absent: 20 (NACL-17).
+        optional network_acl_entries: At<Number<1, 32_767>>,
+        /// Network ACLs; absent: 200 (NACL-17).
+        optional network_acls: At<Number<1, 1_000_000>>,
+        /// Rules per group, direction and family; absent: 60 (SG-51).
+        optional security_group_rules: At<Number<1, 1_000_000>>,
+        /// Groups per ENI; absent: 5 (SG-52).
+        optional groups_per_eni: At<Number<1, 16>>,
+        /// Upper limit of the product of the two before; absent: 1000 (SG-53).
+        optional rules_per_eni: At<Number<1, 16_000_000>>,
+        /// Security groups; absent: 2500 (SG-50).
+        optional security_groups: At<Number<1, 1_000_000>>,
+        /// IPv4 blocks of the VPC, and IPv6 blocks; absent: 5 (RT-70).
+        optional cidr_blocks: At<Number<1, 1_000>>,
+        /// Subnets; absent: 200.
+        optional subnets: At<Number<1, 1_000_000>>,
+    }
+}
+
+table! {
+    /// Settings of the daemon.
+    DaemonTable {
+        /// Worker threads; absent: 1.
+        optional workers: At<Number<1, 256>>,
+        /// Where the control socket is made; absent: /run/palisade/VPC-ID.sock.
+        optional control_socket: SocketPath,
+        /// Capacity of the connection table, all ENIs together; absent: 262144.
+        optional max_connections: At<Number<1, 100_000_000>>,
+        /// How long a stopping daemon goes on forwarding what it has received, at most 60s; absent: 100ms.
+        optional drain: At<Time<0, 60>>,
+    }
+}

@@ -1,0 +1,56 @@
+//! From the text of a configuration file to a [`Vpc`], or to every fault in it.
+//!
+//! Two steps. Reading turns TOML values into the tables of `file`, each value by itself: unknown keys, types, ranges,
+//! the grammar of rules. Resolving looks across the tables: references, addresses, overlaps, quotas; it fills in AWS's
+//! defaults and derives ids. Both note a fault and go on, so that one run finds all of them.
+
+mod address;
+mod file;
+mod lex;
+mod resolve;
+mod rule;
+mod scalar;
+mod schema;
+mod suggest;
+mod table;
+mod traffic;
+mod value;
+
+use toml::de::{DeTable, DeValue};
+
+pub use schema::schema;
+
+use crate::diagnostics::{Code, Diagnostics, Report, Span};
+use crate::model::Vpc;
+use file::File;
+use value::{Item, Read};
+
+/// Text of a configuration file to the VPC it describes.
+///
+/// `source_name` is what diagnostics call the file.
+///
+/// # Errors
+///
+/// Every fault of the file, with its place and what is allowed there. Where the text is not TOML, only that is told:
+/// what the rest would mean cannot be known.
+pub fn load(source_name: &str, text: &str) -> Result<Vpc, Diagnostics> {
+    let mut report = Report::new(text);
+    let vpc = read(text, &mut report).and_then(|file| resolve::vpc(&file, &mut report));
+    match vpc {
+        Some(vpc) if report.is_empty() => Ok(vpc),
+        _ => Err(report.finish(source_name)),
+    }
+}
+
+fn read(text: &str, report: &mut Report<'_>) -> Option<File> {
+    let (document, faults) = DeTable::parse_recoverable(text);
+    for fault in &faults {
+        let span = fault.span().map_or_else(Span::default, Span::from);
+        report.add(Code::Syntax, span, fault.message(), "the file must be TOML 1.1");
+    }
+    if !faults.is_empty() {
+        return None;
+    }
+    let value = DeValue::Table(document.into_inner());
+    File::read(&Item { value: &value, span: Span::default(), owner: Span::default() }, report)
+}

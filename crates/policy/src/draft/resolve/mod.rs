@@ -1,0 +1,134 @@
+//! Looks across the tables of a file: references, addresses, overlaps, quotas; fills in defaults and derives ids.
+
+mod acls;
+mod blocks;
+mod devices;
+mod enis;
+mod groups;
+mod instances;
+mod names;
+mod prefix_lists;
+mod quotas;
+mod services;
+
+use super::file::{File, VpcTable};
+use super::value::Field;
+use crate::diagnostics::Report;
+use crate::ids::IdKind;
+use crate::model::{Daemon, Vpc};
+use names::{Names, Registry};
+use quotas::Limits;
+
+const DEFAULT_REGION: &str = "us-east-1";
+const DEFAULT_ACCOUNT: &str = "000000000000";
+
+/// What every check may look at: the tables, the names, the quotas.
+struct Scope<'f> {
+    file: &'f File,
+    table: &'f VpcTable,
+    vpc_id: String,
+    limits: Limits,
+    subnets: Names,
+    acls: Names,
+    groups: Names,
+    prefix_lists: Names,
+    enis: Names,
+    instances: Names,
+}
+
+/// The VPC that the file describes. `None`, or anything at all, if a fault has been noted.
+pub(super) fn vpc(file: &File, report: &mut Report<'_>) -> Option<Vpc> {
+    let faulty = VpcTable::default();
+    let table = file.vpc.given().unwrap_or(&faulty);
+    let scope = Scope::new(file, table, report);
+    blocks::check_vpc(&scope, report);
+    let subnets = blocks::subnets(&scope, report);
+    let network_acls = acls::network_acls(&scope, report);
+    let prefix_lists = prefix_lists::prefix_lists(&scope, report);
+    let security_groups = groups::security_groups(&scope, report);
+    let (instances, assignment) = instances::instances(&scope, report);
+    let enis = enis::enis(&scope, &assignment, report);
+    let services = services::services(&scope, report);
+    devices::check_unique(&scope, report);
+    Some(Vpc {
+        region: text_or(table.region.given().map(|region| &region.0.value), DEFAULT_REGION),
+        account: text_or(table.account.given().map(|account| &account.0.value), DEFAULT_ACCOUNT),
+        cidr_blocks: table.cidr_blocks.items().iter().map(|block| block.value).collect(),
+        ipv6_cidr_blocks: blocks::ipv6_blocks(table).map(|block| block.value).collect(),
+        subnets: subnets?,
+        network_acls,
+        security_groups: security_groups?,
+        prefix_lists,
+        instances,
+        enis: enis?,
+        services: services?,
+        quotas: scope.limits.quotas,
+        daemon: daemon(file),
+        id: scope.vpc_id,
+    })
+}
+
+impl<'f> Scope<'f> {
+    fn new(file: &'f File, table: &'f VpcTable, report: &mut Report<'_>) -> Self {
+        let vpc_id = vpc_id(table);
+        let mut ids = Registry::new(&vpc_id, report);
+        if let Some(id) = table.id.given() {
+            ids.given(&id.0);
+        }
+        Self {
+            file,
+            table,
+            subnets: ids.names(IdKind::Subnet, &file.subnet, |table| table.id.given().map(|id| &id.0)),
+            acls: ids
+                .names(IdKind::NetworkAcl, &file.network_acl, |table| table.id.given().map(|id| &id.0))
+                .with_default(&vpc_id),
+            groups: ids
+                .names(IdKind::SecurityGroup, &file.security_group, |table| table.id.given().map(|id| &id.0))
+                .with_default(&vpc_id),
+            prefix_lists: ids
+                .names(IdKind::PrefixList, &file.prefix_list, |table| table.id.given().map(|id| &id.0)),
+            enis: ids.names(IdKind::Eni, &file.eni, |table| table.id.given().map(|id| &id.0)),
+            instances: ids.names(IdKind::Instance, &file.instance, |table| table.id.given().map(|id| &id.0)),
+            limits: Limits::new(&file.quotas, report),
+            vpc_id,
+        }
+    }
+
+    /// Whether the VPC has an IPv6 block, or a fault hides whether it has.
+    fn may_have_ipv6(&self) -> bool {
+        let table = self.table;
+        let unknown = table.ipv6_cidr_block.is_faulty() || !table.ipv6_cidr_blocks.is_complete();
+        unknown || blocks::ipv6_blocks(table).next().is_some()
+    }
+}
+
+/// The given id, or one derived from what tells VPCs apart: account, Region and primary block.
+fn vpc_id(table: &VpcTable) -> String {
+    if let Some(id) = table.id.given() {
+        return id.0.value.clone();
+    }
+    let region = text_or(table.region.given().map(|region| &region.0.value), DEFAULT_REGION);
+    let account = text_or(table.account.given().map(|account| &account.0.value), DEFAULT_ACCOUNT);
+    let block = table.cidr_blocks.items().first().map_or_else(String::new, |block| block.value.to_string());
+    IdKind::Vpc.derive(&format!("{account} {region}"), &block)
+}
+
+fn text_or(given: Option<&String>, default: &str) -> String {
+    given.map_or(default, String::as_str).to_owned()
+}
+
+fn daemon(file: &File) -> Daemon {
+    let mut daemon = Daemon::default();
+    let Field::Given(table) = &file.daemon else { return daemon };
+    if let Some(workers) = table.workers.given() {
+        daemon.workers = workers.value.0 as usize;
+    }
+    daemon.control_socket = table.control_socket.given().map(|path| path.0.value.clone().into());
+    if let Some(connections) = table.max_connections.given() {
+        daemon.max_connections = connections.value.0;
+    }
+    if let Some(drain) = table.drain.given() {
+        daemon.drain = drain.value.0;
+    }
+    daemon
+}
