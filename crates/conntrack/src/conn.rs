@@ -1,0 +1,366 @@
+//! One entry, shared by the map, the timer and whoever holds a handle on it.
+//!
+//! *Who changes what.* The state word ([`crate::word`]) decides everything that must be decided once: who moves the
+//! state, who refreshes, who kills. The other cells are single words that follow it:
+//!
+//! - the idle times are written after the word and only when the ENI's setting has changed (CT-25). A reader in between
+//!   sees the old value with the new stamp, at which no entry is idle;
+//! - the values for CT-46 have one writing side each ([`crate::window`]);
+//! - `armed` is the time of the one timer handle that counts, changed under the timer's lock only.
+//!
+//! *The timer never misses an entry.* A refresh writes the word, then reads `armed`, and arms anew if its deadline is
+//! earlier. The timer, on visiting a handle, writes `armed`, then reads the word again. All four are sequentially
+//! consistent, so at least one of the two sees the other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use palisade_packet::{Direction, IpPacket, Transport};
+
+use crate::instance::Instance;
+use crate::key::Key;
+use crate::owner::TimeOuts;
+use crate::state::{Kind, Side, State, TimeOutClass};
+use crate::step::{Step, step};
+use crate::time::{Instant, nanos};
+use crate::window::Windows;
+use crate::word::{StateWord, Word};
+
+/// Longer time-outs count as this one, 1.1 years: half of what stamps can tell apart.
+pub(crate) const MAX_TIME_OUT: u64 = 1 << 55;
+
+/// A tracked flow at one ENI.
+pub(crate) struct Conn {
+    key: Key,
+    word: StateWord,
+    time_outs: [AtomicU64; 2],
+    armed: AtomicU64,
+    /// Nanoseconds, before zero (wrapped) after an import.
+    created: u64,
+    windows: Windows,
+    originator: Traffic,
+    responder: Traffic,
+    instance: Arc<Instance>,
+    origin: Direction,
+}
+
+/// Diagnostic only (CT-6).
+#[derive(Default)]
+pub(crate) struct Traffic {
+    pub(crate) packets: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+}
+
+impl Traffic {
+    pub(crate) fn add(&self, packets: u64, bytes: u64) {
+        self.packets.fetch_add(packets, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What came of offering a packet to an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Offer {
+    /// It belongs to the flow and has done what it does (possibly nothing, [`Step::Ignore`]).
+    Taken,
+    /// The entry is dead or idle for too long.
+    Gone,
+    /// The packet wants the entry replaced (CT-45).
+    Replace,
+    /// The packet would change the state, which this caller does not want.
+    Moves,
+}
+
+/// What the timer finds.
+pub(crate) enum Expiry {
+    /// Somebody else killed it.
+    Dead,
+    /// Killed by this call.
+    Killed,
+    /// Alive until then, if nothing happens.
+    Until(Instant),
+}
+
+/// The parts of an entry that its creator chooses.
+pub(crate) struct Birth {
+    pub(crate) key: Key,
+    pub(crate) origin: Direction,
+    pub(crate) word: Word,
+    pub(crate) time_outs: [u64; 2],
+    /// Nanoseconds, wrapped if before zero.
+    pub(crate) created: u64,
+}
+
+impl Conn {
+    pub(crate) fn new(birth: &Birth, instance: Arc<Instance>) -> Self {
+        Self {
+            key: birth.key,
+            word: StateWord::new(birth.word),
+            time_outs: birth.time_outs.map(AtomicU64::new),
+            armed: AtomicU64::new(u64::MAX),
+            created: birth.created,
+            windows: Windows::default(),
+            originator: Traffic::default(),
+            responder: Traffic::default(),
+            instance,
+            origin: birth.origin,
+        }
+    }
+
+    /// The entry that `packet` opens.
+    pub(crate) fn open(
+        (key, origin): (Key, Direction),
+        packet: &IpPacket,
+        (time_outs, instance): (&TimeOuts, &Arc<Instance>),
+        now: Instant,
+    ) -> Self {
+        let state = opening_state(packet);
+        let word = Word::idle_for(state, now, 0);
+        let time_outs = configured(state.kind(), time_outs);
+        let conn =
+            Self::new(&Birth { key, origin, word, time_outs, created: now.as_nanos() }, Arc::clone(instance));
+        conn.note(Side::Originator, state, packet);
+        conn
+    }
+
+    /// Lets a packet that has passed all filters act on the entry (CT-39a, CT-7).
+    ///
+    /// The step is worked out anew on each attempt from the state as it then is, so that packets of both directions
+    /// compose in whichever order their compare-and-swaps succeed.
+    pub(crate) fn offer(
+        self: &Arc<Self>,
+        direction: Direction,
+        packet: &IpPacket,
+        time_outs: &TimeOuts,
+        now: Instant,
+    ) -> Offer {
+        self.offer_if(|_, _| true, (direction, packet), time_outs, now)
+    }
+
+    /// Like [`Conn::offer`] for packets that leave the state as it is; others get [`Offer::Moves`] and do nothing.
+    pub(crate) fn offer_steady(
+        self: &Arc<Self>,
+        direction: Direction,
+        packet: &IpPacket,
+        time_outs: &TimeOuts,
+        now: Instant,
+    ) -> Offer {
+        self.offer_if(|from, to| from == to, (direction, packet), time_outs, now)
+    }
+
+    fn offer_if(
+        self: &Arc<Self>,
+        accept: fn(State, State) -> bool,
+        (direction, packet): (Direction, &IpPacket),
+        time_outs: &TimeOuts,
+        now: Instant,
+    ) -> Offer {
+        let side = self.side(direction);
+        let mut seen = self.word.load();
+        let from = loop {
+            if !self.lives(seen, now) {
+                return Offer::Gone;
+            }
+            let from = seen.state();
+            let to = match step(from, side, packet, &self.windows) {
+                Step::To(to) => to,
+                Step::Ignore => return Offer::Taken,
+                Step::Replace => return Offer::Replace,
+            };
+            if !accept(from, to) {
+                return Offer::Moves;
+            }
+            match self.word.refresh(seen, to, now) {
+                Ok(()) => break from,
+                Err(changed) => seen = changed,
+            }
+        };
+        self.note(side, from, packet);
+        self.set_time_outs(from.kind(), time_outs);
+        self.arm(now);
+        Offer::Taken
+    }
+
+    /// What a packet would do now; `None` if the entry is gone.
+    pub(crate) fn preview(&self, direction: Direction, packet: &IpPacket, now: Instant) -> Option<Step> {
+        let seen = self.word.load();
+        self.lives(seen, now).then(|| step(seen.state(), self.side(direction), packet, &self.windows))
+    }
+
+    pub(crate) fn is_alive(&self, now: Instant) -> bool {
+        self.lives(self.word.load(), now)
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.word.load().is_dead()
+    }
+
+    /// Kills the entry if it has been idle for too long.
+    pub(crate) fn expire(&self, now: Instant) -> Expiry {
+        loop {
+            let seen = self.word.load();
+            if seen.is_dead() {
+                return Expiry::Dead;
+            }
+            if self.lives(seen, now) {
+                return Expiry::Until(self.deadline(seen, now));
+            }
+            if self.word.kill(seen).is_ok() {
+                return Expiry::Killed;
+            }
+        }
+    }
+
+    /// Kills the entry whatever its state; true for the one caller that did it.
+    pub(crate) fn kill(&self) -> bool {
+        self.kill_if(|_| true)
+    }
+
+    /// Kills the entry if a SYN may take its place (CT-45); true for the one caller that did it.
+    pub(crate) fn kill_reusable(&self) -> bool {
+        self.kill_if(State::is_reusable)
+    }
+
+    fn kill_if(&self, wanted: fn(State) -> bool) -> bool {
+        loop {
+            let seen = self.word.load();
+            if seen.is_dead() || !wanted(seen.state()) {
+                return false;
+            }
+            if self.word.kill(seen).is_ok() {
+                return true;
+            }
+        }
+    }
+
+    /// Makes sure that the timer visits the entry no later than it can expire.
+    pub(crate) fn arm(self: &Arc<Self>, now: Instant) {
+        if self.due(now) < self.armed() {
+            self.instance.arm(self, now);
+        }
+    }
+
+    /// When the entry expires if nothing happens.
+    pub(crate) fn due(&self, now: Instant) -> Instant {
+        self.deadline(self.word.load(), now)
+    }
+
+    pub(crate) fn armed(&self) -> Instant {
+        Instant::from_nanos(self.armed.load(Ordering::SeqCst))
+    }
+
+    /// For the timer, under its lock.
+    pub(crate) fn set_armed(&self, at: Instant) {
+        self.armed.store(at.as_nanos(), Ordering::SeqCst);
+    }
+
+    pub(crate) const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub(crate) const fn origin(&self) -> Direction {
+        self.origin
+    }
+
+    pub(crate) const fn instance(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+
+    pub(crate) const fn windows(&self) -> &Windows {
+        &self.windows
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.word.load().state()
+    }
+
+    /// State and nanoseconds since the last packet, read together; `None` if the entry is gone.
+    pub(crate) fn look(&self, now: Instant) -> Option<(State, u64)> {
+        let seen = self.word.load();
+        self.lives(seen, now).then(|| (seen.state(), seen.idle(now)))
+    }
+
+    /// Nanoseconds since the entry was made.
+    pub(crate) fn age(&self, now: Instant) -> u64 {
+        now.as_nanos().wrapping_sub(self.created).cast_signed().max(0).cast_unsigned()
+    }
+
+    /// The idle time allowed in `state`, in nanoseconds.
+    pub(crate) fn time_out(&self, state: State) -> u64 {
+        match state.time_out() {
+            TimeOutClass::Fixed(seconds) => seconds * 1_000_000_000,
+            TimeOutClass::First => self.time_outs[0].load(Ordering::SeqCst),
+            TimeOutClass::Second => self.time_outs[1].load(Ordering::SeqCst),
+        }
+    }
+
+    pub(crate) fn time_outs(&self) -> [u64; 2] {
+        self.time_outs.each_ref().map(|cell| cell.load(Ordering::SeqCst))
+    }
+
+    pub(crate) const fn traffic(&self, side: Side) -> &Traffic {
+        match side {
+            Side::Originator => &self.originator,
+            Side::Responder => &self.responder,
+        }
+    }
+
+    pub(crate) fn side(&self, direction: Direction) -> Side {
+        if direction == self.origin { Side::Originator } else { Side::Responder }
+    }
+
+    /// CT-39a: at the time-out the entry is gone.
+    fn lives(&self, seen: Word, now: Instant) -> bool {
+        !seen.is_dead() && seen.idle(now) < self.time_out(seen.state())
+    }
+
+    fn deadline(&self, seen: Word, now: Instant) -> Instant {
+        let left = self.time_out(seen.state()).cast_signed() - seen.idle(now).cast_signed();
+        Instant::from_nanos(now.as_nanos().saturating_add_signed(left))
+    }
+
+    fn note(&self, side: Side, state: State, packet: &IpPacket) {
+        if let Transport::Tcp(tcp) = &packet.transport {
+            self.windows.note(side, state, tcp);
+        }
+    }
+
+    fn set_time_outs(&self, kind: Kind, time_outs: &TimeOuts) {
+        let wanted = configured(kind, time_outs);
+        for (cell, nanos) in self.time_outs.iter().zip(wanted) {
+            if cell.load(Ordering::Relaxed) != nanos {
+                cell.store(nanos, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+const fn opening_state(packet: &IpPacket) -> State {
+    match packet.transport {
+        Transport::Tcp(_) => State::SynSent,
+        Transport::Udp { .. } => State::UdpAsked,
+        Transport::Icmp(_) => State::IcmpQuery,
+        _ => State::Other,
+    }
+}
+
+/// The two idle times that an entry of this kind keeps.
+fn configured(kind: Kind, time_outs: &TimeOuts) -> [u64; 2] {
+    let (first, second) = match kind {
+        Kind::Tcp => (nanos(time_outs.tcp_established), 0),
+        Kind::Udp => (nanos(time_outs.udp), nanos(time_outs.udp_stream)),
+        Kind::Icmp | Kind::Other => (0, 0),
+    };
+    [first.min(MAX_TIME_OUT), second.min(MAX_TIME_OUT)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_per_entry_is_bounded() {
+        assert!(size_of::<Conn>() <= 192, "an entry takes {} bytes", size_of::<Conn>());
+        assert!(size_of::<(Key, Arc<Conn>)>() <= 56, "a map slot");
+    }
+}

@@ -1,0 +1,51 @@
+//! A handle on an entry, for a flow cache that wants to skip the look-up.
+
+use std::sync::Arc;
+
+use palisade_packet::{Direction, IpPacket};
+
+use crate::conn::{Conn, Offer};
+use crate::owner::TimeOuts;
+use crate::time::Instant;
+
+/// Refers to one entry, never to its successor under the same key: once dead it stays dead.
+///
+/// Cheap to clone. It keeps the memory of the entry, not the entry.
+#[derive(Clone)]
+pub struct ConnHandle(Arc<Conn>);
+
+impl ConnHandle {
+    pub(crate) const fn new(conn: Arc<Conn>) -> Self {
+        Self(conn)
+    }
+
+    /// Whether the entry still stands and is not idle for too long (CT-39a).
+    #[must_use]
+    pub fn is_alive(&self, now: Instant) -> bool {
+        self.0.is_alive(now)
+    }
+
+    /// Does what a commit would do for a packet of the flow that does not move the state: TCP data and acknowledgements
+    /// of an established connection, UDP of a stream, queries, other protocols. Looks up nothing, locks nothing and, if
+    /// another packet of the same burst came before, writes nothing.
+    ///
+    /// False, and nothing has been done, if the entry has ended or the packet would move or replace it: then the packet
+    /// must take the long way. The caller vouches that `packet` has the entry's key and that every filter of the side
+    /// has passed it (CT-7). `time_outs` are the ENI's values now (CT-25). Packets are not counted, see
+    /// [`ConnHandle::account`].
+    #[must_use]
+    pub fn touch(&self, direction: Direction, packet: &IpPacket, time_outs: &TimeOuts, now: Instant) -> bool {
+        self.0.offer_steady(direction, packet, time_outs, now) == Offer::Taken
+    }
+
+    /// Adds to the diagnostic counters of the entry (CT-6), for many packets at once.
+    pub fn account(&self, direction: Direction, packets: u64, bytes: u64) {
+        self.0.traffic(self.0.side(direction)).add(packets, bytes);
+    }
+}
+
+impl std::fmt::Debug for ConnHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ConnHandle").field(self.0.key()).field(&self.0.state()).finish()
+    }
+}

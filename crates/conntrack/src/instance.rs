@@ -1,0 +1,120 @@
+//! An instance: the allowance its ENIs share, and the timer of their entries.
+//!
+//! The timer is per instance so that a full instance can find *its* expired entries without walking over everybody
+//! else's (CT-73), and so that removing an ENI costs the entries of its instance only.
+//!
+//! Lock order: the list of instances, then a shard of the map, then a timer. Whoever gets killed entries out of a timer
+//! lets go of its lock before touching the map; whoever needs an instance finds it before locking a shard.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use crate::Zone;
+use crate::conn::Conn;
+use crate::time::Instant;
+use crate::wheel::Wheel;
+
+pub(crate) struct Instance {
+    id: u32,
+    /// Entries that hold a place. Taken before an entry becomes visible, given back by whoever kills it.
+    tracked: AtomicU32,
+    /// Nothing in the wheel is due before this; spares a full instance the lock for each refused packet.
+    earliest: AtomicU64,
+    wheel: Mutex<Wheel>,
+}
+
+impl Instance {
+    fn new(id: u32) -> Self {
+        let (tracked, earliest) = (AtomicU32::new(0), AtomicU64::new(u64::MAX));
+        Self { id, tracked, earliest, wheel: Mutex::new(Wheel::new()) }
+    }
+
+    pub(crate) const fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(crate) fn tracked(&self) -> u32 {
+        self.tracked.load(Ordering::Acquire)
+    }
+
+    /// Takes a place if fewer than `max` are taken (CT-70).
+    pub(crate) fn take_place(&self, max: u32) -> bool {
+        let below = |taken| (taken < max).then(|| taken + 1);
+        self.tracked.fetch_update(Ordering::AcqRel, Ordering::Acquire, below).is_ok()
+    }
+
+    pub(crate) fn give_place_back(&self) {
+        self.tracked.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// See [`Wheel::arm`].
+    pub(crate) fn arm(&self, conn: &Arc<Conn>, now: Instant) {
+        let mut wheel = self.wheel();
+        wheel.arm(conn, now);
+        self.remember_earliest(&wheel);
+    }
+
+    /// See [`Wheel::advance`].
+    pub(crate) fn advance(&self, now: Instant, budget: &mut usize, killed: &mut Vec<Arc<Conn>>) {
+        if !self.has_due(now) {
+            return;
+        }
+        let mut wheel = self.wheel();
+        wheel.advance(now, budget, killed);
+        self.remember_earliest(&wheel);
+    }
+
+    /// Whether a visit to the timer might find something at `now`.
+    pub(crate) fn has_due(&self, now: Instant) -> bool {
+        now.as_nanos() >= self.earliest.load(Ordering::Acquire)
+    }
+
+    /// Takes the entries of `zone` that `wanted` picks out of the timer.
+    pub(crate) fn extract(&self, zone: Zone, wanted: impl Fn(&Conn) -> bool) -> Vec<Arc<Conn>> {
+        self.wheel().extract(zone, wanted)
+    }
+
+    /// See [`Wheel::forget`].
+    pub(crate) fn forget(&self, zone: Zone) {
+        self.wheel().forget(zone);
+    }
+
+    fn remember_earliest(&self, wheel: &Wheel) {
+        self.earliest.store(wheel.earliest().as_nanos(), Ordering::Release);
+    }
+
+    fn wheel(&self) -> MutexGuard<'_, Wheel> {
+        // Nothing under the lock panics; if it did, a wheel with a handle too many or too few is still a wheel.
+        self.wheel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All instances that have had an entry, by id.
+#[derive(Default)]
+pub(crate) struct Instances(RwLock<BTreeMap<u32, Arc<Instance>>>);
+
+impl Instances {
+    pub(crate) fn find(&self, id: u32) -> Option<Arc<Instance>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    pub(crate) fn find_or_make(&self, id: u32) -> Arc<Instance> {
+        self.find(id).unwrap_or_else(|| {
+            let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(id).or_insert_with(|| Arc::new(Instance::new(id))))
+        })
+    }
+
+    /// Calls `visit` for each instance, from `first` upwards and round, until it returns false.
+    pub(crate) fn visit_from(&self, first: u32, mut visit: impl FnMut(&Arc<Instance>) -> bool) {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.range(first..).chain(all.range(..first)).all(|(_, instance)| visit(instance));
+    }
+
+    /// Forgets instances that no entry and no commit refers to.
+    pub(crate) fn prune(&self) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, instance| Arc::strong_count(instance) > 1);
+    }
+}

@@ -1,0 +1,180 @@
+//! The table: look-ups, which change nothing, and what the control side asks for.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use dashmap::DashMap;
+use foldhash::quality::RandomState;
+use palisade_packet::{Direction, Icmp, IpPacket, Transport};
+
+use crate::conn::Conn;
+use crate::handle::ConnHandle;
+use crate::instance::Instances;
+use crate::key::Key;
+use crate::owner::Zone;
+use crate::plan::{Act, Consult, Plan};
+use crate::record::{EntryRecord, Imported};
+use crate::step::Step;
+use crate::tally::Tally;
+use crate::time::Instant;
+use crate::view::{ConnTotals, ConnView};
+
+/// The entries of all ENIs. `Send` and `Sync`; every method takes `&self` and may be called by any thread at any time.
+///
+/// Callers bring the time; it should be read once per burst (see the crate's notes on precision) and may differ a little
+/// between threads.
+pub struct ConnTable {
+    /// Key to entry. The hasher is seeded at random, per table.
+    pub(crate) map: DashMap<Key, Arc<Conn>, RandomState>,
+    pub(crate) instances: Instances,
+    pub(crate) tally: Tally,
+    /// The instance at which the next round of [`ConnTable::advance`] begins.
+    pub(crate) next: AtomicU32,
+}
+
+impl ConnTable {
+    /// An empty table for at most `capacity` entries, with the memory for them taken at once.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        // An eighth more than asked, as the hash does not fill the shards evenly and a shard that grows stalls.
+        let room = capacity.saturating_add(capacity / 8);
+        let shards = (capacity / 256).next_power_of_two().clamp(4, 256);
+        Self {
+            map: DashMap::with_capacity_and_hasher_and_shard_amount(room, RandomState::default(), shards),
+            instances: Instances::default(),
+            tally: Tally::new(capacity),
+            next: AtomicU32::new(0),
+        }
+    }
+
+    /// What `packet`, moving in `direction` past the ENI of `zone`, is to the table. Changes nothing (CT-7).
+    ///
+    /// Impossible TCP flags ([`palisade_packet::TcpFlags::is_impossible`]) are the caller's to drop (CT-40); here they
+    /// are stateless. Later fragments have no key and are stateless too; see [`ConnTable::handle`] for them.
+    #[must_use]
+    pub fn consult(&self, zone: Zone, direction: Direction, packet: &IpPacket, now: Instant) -> Consult {
+        if let Transport::Icmp(icmp) = &packet.transport
+            && icmp.is_error()
+        {
+            return self
+                .related(zone, direction, packet, icmp, now)
+                .map_or(Consult::Stateless, Consult::Related);
+        }
+        let Some(key) = key_of(zone, direction, packet) else {
+            return Consult::Stateless;
+        };
+        if let Some(conn) = self.get(&key) {
+            match conn.preview(direction, packet, now) {
+                Some(Step::To(_) | Step::Ignore) => {
+                    return Consult::Tracked(Plan { direction, act: Act::Offer(conn) });
+                }
+                Some(Step::Replace) | None => {}
+            }
+        }
+        if opens(packet) { Consult::New(Plan { direction, act: Act::Open(key) }) } else { Consult::Stateless }
+    }
+
+    /// The live entry that `packet` belongs to, for callers that keep handles (a flow cache; fragments, CT-62).
+    #[must_use]
+    pub fn handle(
+        &self,
+        zone: Zone,
+        direction: Direction,
+        packet: &IpPacket,
+        now: Instant,
+    ) -> Option<ConnHandle> {
+        let conn = self.get(&key_of(zone, direction, packet)?)?;
+        conn.is_alive(now).then(|| ConnHandle::new(conn))
+    }
+
+    /// All live entries, in no particular order. Locks one shard of the map at a time.
+    #[must_use]
+    pub fn list(&self, now: Instant) -> Vec<ConnView> {
+        self.map.iter().filter_map(|conn| ConnView::of(&conn, now)).collect()
+    }
+
+    /// What became of all entries ever made (conservation law 3).
+    #[must_use]
+    pub fn totals(&self) -> ConnTotals {
+        self.tally.totals()
+    }
+
+    /// Entries of an instance that are alive at `now`; reclaims those that are not.
+    pub fn tracked(&self, instance: u32, now: Instant) -> u32 {
+        let Some(instance) = self.instances.find(instance) else {
+            return 0;
+        };
+        let mut all = usize::MAX;
+        self.reclaim(&instance, now, &mut all);
+        instance.tracked()
+    }
+
+    /// Entries that an instance may still open (`conntrack_allowance_available`, CT-71); 0 at the limit.
+    pub fn available(&self, instance: u32, max_tracked: u32, now: Instant) -> u32 {
+        max_tracked.saturating_sub(self.tracked(instance, now))
+    }
+
+    /// All live entries as records (CT-40a).
+    #[must_use]
+    pub fn export(&self, now: Instant) -> Vec<EntryRecord> {
+        self.map.iter().filter_map(|conn| EntryRecord::of(&conn, now)).collect()
+    }
+
+    /// Takes over exported entries. Allowances do not refuse them, as no live entry is ever evicted (CT-70); the
+    /// capacity of the table does. Expiry goes on where it stopped: the time between export and import does not count.
+    pub fn import(&self, records: impl IntoIterator<Item = EntryRecord>, now: Instant) -> Imported {
+        let mut imported = Imported::default();
+        for record in records {
+            *self.import_one(&record, now, &mut imported) += 1;
+        }
+        imported
+    }
+
+    /// CT-50 and CT-53: the entry whose packet an ICMP error quotes.
+    fn related(
+        &self,
+        zone: Zone,
+        direction: Direction,
+        packet: &IpPacket,
+        icmp: &Icmp,
+        now: Instant,
+    ) -> Option<ConnView> {
+        let quoted = icmp.quoted.filter(|quoted| !quoted.is_icmp_error)?;
+        // The quoted packet was sent by whom the error reaches; otherwise somebody made it up.
+        if direction == Direction::Ingress && quoted.tuple.source != packet.destination {
+            return None;
+        }
+        let key = Key::of(zone, direction.opposite(), &quoted.tuple)?;
+        ConnView::of(&*self.get(&key)?, now)
+    }
+
+    /// A handle on the entry, with no lock held any more.
+    pub(crate) fn get(&self, key: &Key) -> Option<Arc<Conn>> {
+        self.map.get(key).map(|conn| Arc::clone(&conn))
+    }
+}
+
+impl std::fmt::Debug for ConnTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnTable").field("totals", &self.totals()).finish_non_exhaustive()
+    }
+}
+
+fn key_of(zone: Zone, direction: Direction, packet: &IpPacket) -> Option<Key> {
+    if let Transport::Tcp(tcp) = &packet.transport
+        && tcp.flags.is_impossible()
+    {
+        return None;
+    }
+    Key::of(zone, direction, &packet.tuple()?)
+}
+
+/// Whether a packet without an entry may open one (CT-40, CT-55, CT-56).
+fn opens(packet: &IpPacket) -> bool {
+    match &packet.transport {
+        Transport::Tcp(tcp) => tcp.flags.is_syn(),
+        Transport::Icmp(icmp) => icmp.is_request(),
+        Transport::Udp { .. } | Transport::Other => true,
+        Transport::LaterFragment | Transport::Invalid(_) => false,
+    }
+}
