@@ -13,6 +13,8 @@ pub mod offload;
 pub mod parse;
 pub mod segment;
 pub mod summary;
+#[cfg(test)]
+mod tests;
 
 pub use direction::Direction;
 pub use fragment::{Unfragmentable, fragment_ipv4};
