@@ -1,1 +1,28 @@
-//! .
+//! Ports: TAP devices and packet sockets that carry whole segmentation-offload frames, and wrappers around them.
+//!
+//! A [`Port`] is a pair of ends that work on bursts: [`Receive`] is owned by one worker, [`Transmit`] is shared by
+//! all. Every frame travels with its virtio-net header beside it, so that a 64 KB frame and a partial checksum cross
+//! unchanged. Knows nothing of policy: what a frame means is judged elsewhere.
+//!
+//! This is the only crate with unsafe code; all of it stands in the private module `sys`.
+
+mod burst;
+mod error;
+mod interface;
+mod link;
+mod netns;
+mod packet;
+mod port;
+mod spec;
+mod sys;
+mod takeover;
+mod tap;
+
+pub use burst::{Burst, FrameInfo, MAX_FRAME};
+pub use error::{Place, PortError};
+pub use interface::{Interface, interfaces};
+pub use packet::open_packet;
+pub use port::{Capabilities, Outgoing, Port, Receive, Transmit, TransmitError};
+pub use spec::{DefaultRoutes, NetworkSetup, PacketSpec, TakeoverMethod, TapSpec};
+pub use takeover::Takeover;
+pub use tap::open_tap;
