@@ -219,3 +219,152 @@ fn seal_icmpv6(out: &mut [u8], start: usize, source: Ipv6Addr, destination: Ipv6
     let checksum = pseudo.bytes(message).checksum();
     checksum::write_field(message, 2, checksum);
 }
+
+#[cfg(test)]
+mod tests {
+    use etherparse::{Icmpv4Type, Icmpv6Type, NetSlice, SlicedPacket, TransportSlice};
+
+    use super::*;
+    use crate::ndp::{self, NdpMessage};
+    use crate::tests::samples::*;
+    use crate::{Body, parse};
+
+    const LINK: Link = Link { source: ROUTER_MAC, destination: GUEST_MAC };
+    const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
+    const ROUTER6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 1);
+
+    #[test]
+    fn an_arp_reply_answers_the_request() {
+        let request = Arp { operation: 1, sender_mac: GUEST_MAC, sender: GUEST, target: ROUTER };
+        let mut out = vec![1; 99];
+        arp_reply(&mut out, ROUTER_MAC, &request);
+        let summary = parse(&out).unwrap();
+        assert_eq!((summary.source_mac, summary.destination_mac), (ROUTER_MAC, GUEST_MAC));
+        let reply = Arp { operation: 2, sender_mac: ROUTER_MAC, sender: ROUTER, target: GUEST };
+        assert_eq!((summary.body, out.len()), (Body::Arp(reply), 42));
+        assert_eq!(out[32..38], GUEST_MAC.0, "target hardware address");
+    }
+
+    fn advertised(asker: Ipv6Addr, router: bool) -> (IpAddr, u8) {
+        let mut out = Vec::new();
+        neighbour_advertisement(&mut out, LINK, PEER6, asker, router);
+        let packet = ip(&out);
+        let Ok(NdpMessage::Advertisement(read)) = ndp::read(&out, &packet) else { panic!("{packet:?}") };
+        assert_eq!((read.target, read.source_link_layer), (PEER6, None));
+        assert_eq!(read.target_link_layer, Some(ROUTER_MAC));
+        assert_eq!(packet.source, IpAddr::V6(PEER6));
+        assert_eq!(parse(&out).unwrap().destination_mac, GUEST_MAC);
+        (packet.destination, out[58])
+    }
+
+    #[test]
+    fn a_neighbour_advertisement_is_solicited_and_overrides() {
+        assert_eq!(advertised(GUEST6, false), (IpAddr::V6(GUEST6), 0x60));
+        assert_eq!(advertised(GUEST6, true), (IpAddr::V6(GUEST6), 0xe0));
+    }
+
+    #[test]
+    fn duplicate_address_detection_is_answered_to_all_nodes() {
+        assert_eq!(advertised(Ipv6Addr::UNSPECIFIED, false), (IpAddr::V6(ALL_NODES), 0x20));
+    }
+
+    fn v4_error(frame: &[u8]) -> Option<Vec<u8>> {
+        let mut out = vec![7];
+        let error = IcmpError::fragmentation_needed(1400);
+        let built = icmpv4_error(&mut out, LINK, ROUTER, error, frame, &ip(frame));
+        assert_eq!(built, !out.is_empty());
+        built.then_some(out)
+    }
+
+    fn v6_error(frame: &[u8]) -> Option<Vec<u8>> {
+        let mut out = vec![7];
+        let built = icmpv6_error(&mut out, LINK, ROUTER6, IcmpError::packet_too_big(1400), frame, &ip(frame));
+        assert_eq!(built, !out.is_empty());
+        built.then_some(out)
+    }
+
+    #[test]
+    fn an_icmpv4_error_quotes_up_to_576_bytes() {
+        let long = V4::new(6, &tcp(0x10, &[], &[9; 1400])).fragment(DF).frame();
+        let error = v4_error(&long).unwrap();
+        assert_eq!(error.len(), 14 + ICMPV4_ERROR_MAX, "RT-64");
+        let sliced = SlicedPacket::from_ethernet(&error).unwrap();
+        let (Some(NetSlice::Ipv4(net)), Some(TransportSlice::Icmpv4(icmp))) = (sliced.net, sliced.transport)
+        else {
+            panic!("not ICMP");
+        };
+        let header = net.header().to_header();
+        assert_eq!((header.source, header.destination), (ROUTER.octets(), GUEST.octets()));
+        assert_eq!(header.header_checksum, header.calc_header_checksum());
+        let why = etherparse::icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: 1400 };
+        assert_eq!(icmp.icmp_type(), Icmpv4Type::DestinationUnreachable(why));
+        assert_eq!(icmp.payload(), &long[14..14 + 548]);
+        assert!(checksum::transport_is_valid(&error, &ip(&error)));
+    }
+
+    #[test]
+    fn an_icmpv6_error_quotes_up_to_1280_bytes() {
+        let long = v6_frame(6, &tcp(0x10, &[], &[9; 1400]));
+        let error = v6_error(&long).unwrap();
+        assert_eq!(error.len(), 14 + ICMPV6_ERROR_MAX, "RT-64");
+        let sliced = SlicedPacket::from_ethernet(&error).unwrap();
+        let Some(TransportSlice::Icmpv6(icmp)) = sliced.transport else { panic!("not ICMPv6") };
+        assert_eq!(icmp.icmp_type(), Icmpv6Type::PacketTooBig { mtu: 1400 });
+        assert!(icmp.is_checksum_valid(ROUTER6.octets(), GUEST6.octets()));
+        assert_eq!(&error[62..], &long[14..14 + 1232]);
+    }
+
+    #[test]
+    fn short_packets_are_quoted_whole_and_without_padding() {
+        let mut short = V4::new(17, &udp(b"x")).frame();
+        short.resize(60, 0xee);
+        assert_eq!(&v4_error(&short).unwrap()[42..], &short[14..43]);
+        let short = v6_frame(17, &udp(b"x"));
+        assert_eq!(&v6_error(&short).unwrap()[62..], &short[14..]);
+    }
+
+    #[test]
+    fn a_quoting_error_is_read_back_as_related() {
+        let tcp_frame = V4::new(6, &tcp(0x10, &[], &[9; 1400])).frame();
+        let Transport::Icmp(icmp) = transport_of(&v4_error(&tcp_frame).unwrap()) else { panic!() };
+        assert_eq!(icmp.quoted.map(|quoted| quoted.tuple), ip(&tcp_frame).tuple(), "CT-50");
+        let tcp_frame = v6_frame(6, &tcp(0x10, &[], &[9; 1400]));
+        let Transport::Icmp(icmp) = transport_of(&v6_error(&tcp_frame).unwrap()) else { panic!() };
+        assert_eq!(icmp.quoted.map(|quoted| quoted.tuple), ip(&tcp_frame).tuple(), "CT-50");
+    }
+
+    #[test]
+    fn no_error_about_errors_later_fragments_groups_or_no_host() {
+        let echo = V4::new(1, &[8, 0, 0, 0, 0, 0, 0, 0]).frame();
+        assert!(v4_error(&echo).is_some());
+        let with = |at: usize, octets: &[u8]| {
+            let mut frame = echo.clone();
+            frame[at..at + octets.len()].copy_from_slice(octets);
+            frame
+        };
+        for refused in [
+            with(34, &[3]),
+            with(34, &[5]),
+            with(20, &[0x00, 0x09]),
+            with(30, &[224, 0, 0, 1]),
+            with(30, &[255, 255, 255, 255]),
+            with(26, &[0, 0, 0, 0]),
+            with(26, &[127, 0, 0, 1]),
+            with(26, &[224, 0, 0, 1]),
+        ] {
+            assert_eq!(v4_error(&refused), None, "RT-64");
+        }
+        let first = V4::new(17, &udp(&[0; 96])[..96]).fragment(MF).frame();
+        assert!(v4_error(&first).is_some());
+        for icmp_type in [1, 2, 100, 127, 137] {
+            assert_eq!(v6_error(&v6_frame(58, &[icmp_type, 0, 0, 0, 0, 0, 0, 0])), None, "RT-64");
+        }
+        assert!(v6_error(&v6_frame(58, &[128, 0, 0, 0, 0, 0, 0, 0])).is_some());
+    }
+
+    #[test]
+    fn the_families_are_not_mixed() {
+        assert_eq!(v4_error(&v6_frame(17, &udp(b""))), None);
+        assert_eq!(v6_error(&V4::new(17, &udp(b"")).frame()), None);
+    }
+}

@@ -158,3 +158,113 @@ fn check_duplicate_detection(packet: &IpPacket, neighbour: &Neighbour) -> Result
     let solicited = packet.destination == IpAddr::V6(solicited_node(neighbour.target));
     if solicited && neighbour.source_link_layer.is_none() { Ok(()) } else { Err(InvalidNdp::Unspecified) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checksum::{pseudo_header, write_field};
+    use crate::tests::samples::*;
+
+    /// A neighbour discovery packet with a right checksum.
+    struct Ndp {
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        hop_limit: u8,
+        message: Vec<u8>,
+    }
+
+    impl Ndp {
+        fn new(icmp_type: u8, options: &[u8]) -> Self {
+            let message = [&[icmp_type, 0, 0, 0, 0, 0, 0, 0][..], &PEER6.octets(), options].concat();
+            Self { source: GUEST6, destination: solicited_node(PEER6), hop_limit: 255, message }
+        }
+
+        fn frame(&self) -> Vec<u8> {
+            let mut frame = v6_frame(58, &self.message);
+            frame[21] = self.hop_limit;
+            frame[22..38].copy_from_slice(&self.source.octets());
+            frame[38..54].copy_from_slice(&self.destination.octets());
+            let len = u32::try_from(self.message.len()).unwrap();
+            let sum = pseudo_header(self.source.into(), self.destination.into(), 58, len);
+            write_field(&mut frame, 56, sum.bytes(&self.message).checksum());
+            frame
+        }
+
+        fn read(&self) -> Result<NdpMessage, InvalidNdp> {
+            let frame = self.frame();
+            read(&frame, &ip(&frame))
+        }
+    }
+
+    fn link_layer(kind: u8, mac: MacAddr) -> Vec<u8> {
+        [&[kind, 1][..], &mac.0].concat()
+    }
+
+    #[test]
+    fn solicitations_and_advertisements_are_read() {
+        let source = Some(GUEST_MAC);
+        let expected = Neighbour { target: PEER6, source_link_layer: source, target_link_layer: None };
+        let solicitation = Ndp::new(135, &link_layer(1, GUEST_MAC));
+        assert_eq!(solicitation.read(), Ok(NdpMessage::Solicitation(expected)));
+        let unknown_first = [&[14, 1, 0, 0, 0, 0, 0, 0][..], &link_layer(2, ROUTER_MAC)].concat();
+        let Ok(NdpMessage::Advertisement(read)) = Ndp::new(136, &unknown_first).read() else { panic!() };
+        assert_eq!((read.source_link_layer, read.target_link_layer), (None, Some(ROUTER_MAC)));
+        assert_eq!(Ndp::new(133, &[]).read(), Ok(NdpMessage::Other));
+    }
+
+    #[test]
+    fn a_neighbour_speaks_for_the_addresses_it_names() {
+        let bare = Neighbour { target: PEER6, source_link_layer: None, target_link_layer: None };
+        let forged = Neighbour { target_link_layer: Some(ROUTER_MAC), ..bare };
+        let own = Neighbour { source_link_layer: Some(GUEST_MAC), ..bare };
+        assert!(bare.speaks_only_for(GUEST_MAC) && own.speaks_only_for(GUEST_MAC), "RES-40b");
+        assert!(!forged.speaks_only_for(GUEST_MAC), "RES-40b");
+        let both = Neighbour { source_link_layer: Some(GUEST_MAC), ..forged };
+        assert!(!both.speaks_only_for(GUEST_MAC), "RES-40b");
+    }
+
+    #[test]
+    fn invalid_messages_name_their_fault() {
+        let spoilt = |spoil: fn(&mut Ndp)| {
+            let mut ndp = Ndp::new(135, &link_layer(1, GUEST_MAC));
+            spoil(&mut ndp);
+            ndp.read()
+        };
+        assert_eq!(spoilt(|ndp| ndp.hop_limit = 254), Err(InvalidNdp::HopLimit), "RES-24v6");
+        assert_eq!(spoilt(|ndp| ndp.message[1] = 1), Err(InvalidNdp::Code));
+        assert_eq!(spoilt(|ndp| ndp.message.truncate(23)), Err(InvalidNdp::Target));
+        assert_eq!(spoilt(|ndp| ndp.message[8] = 0xff), Err(InvalidNdp::Target), "multicast target");
+        assert_eq!(spoilt(|ndp| ndp.message[25] = 0), Err(InvalidNdp::Option), "length 0");
+        assert_eq!(spoilt(|ndp| ndp.message[25] = 2), Err(InvalidNdp::Option), "beyond the message");
+        assert_eq!(spoilt(|ndp| ndp.message.push(1)), Err(InvalidNdp::Option), "cut off");
+        assert_eq!(spoilt(|ndp| ndp.message[0] = 128), Err(InvalidNdp::NotNdp));
+        let differ = |ndp: &mut Ndp| ndp.message.extend(link_layer(1, ROUTER_MAC));
+        assert_eq!(spoilt(differ), Err(InvalidNdp::Option), "two addresses");
+        let long = |ndp: &mut Ndp| (ndp.message[25], ndp.message) = (2, [&ndp.message[..], &[0; 8]].concat());
+        assert_eq!(spoilt(long), Err(InvalidNdp::Option), "not an Ethernet address");
+        let mut frame = Ndp::new(135, &[]).frame();
+        frame[56] ^= 1;
+        assert_eq!(read(&frame, &ip(&frame)), Err(InvalidNdp::Checksum));
+        assert_eq!(spoilt(|ndp| ndp.message[0] = 137), Ok(NdpMessage::Other));
+    }
+
+    #[test]
+    fn fragments_are_no_neighbour_discovery() {
+        let message = Ndp::new(135, &[]).message;
+        let frame = v6_frame(44, &fragment_header(58, 0, true, &message));
+        assert_eq!(read(&frame, &ip(&frame)), Err(InvalidNdp::Fragmented), "RFC 6980");
+    }
+
+    #[test]
+    fn duplicate_address_detection_goes_to_the_solicited_node() {
+        let probe = |options: &[u8], destination| {
+            let ndp = Ndp { source: Ipv6Addr::UNSPECIFIED, destination, ..Ndp::new(135, options) };
+            ndp.read().map(|message| matches!(message, NdpMessage::Solicitation(_)))
+        };
+        let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0x10);
+        assert_eq!(solicited_node(PEER6), group);
+        assert_eq!(probe(&[], group), Ok(true));
+        assert_eq!(probe(&[], PEER6), Err(InvalidNdp::Unspecified));
+        assert_eq!(probe(&link_layer(1, GUEST_MAC), group), Err(InvalidNdp::Unspecified));
+    }
+}

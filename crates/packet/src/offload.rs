@@ -249,3 +249,157 @@ pub(crate) const fn transport_header_len(packet: &IpPacket) -> u16 {
 fn payload_len(packet: &IpPacket) -> u32 {
     packet.transport_len().saturating_sub(u32::from(transport_header_len(packet)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+    use crate::tests::samples::*;
+
+    const NEEDS_CSUM: u8 = VnetHeader::NEEDS_CSUM;
+    const TCP_CSUM: (u16, u16) = (34, 16);
+
+    fn tcp4(payload: usize) -> PacketSummary {
+        parse(&V4::new(6, &tcp(0x10, &[1; 12], &vec![0; payload])).frame()).unwrap()
+    }
+
+    fn tcp6(payload: usize) -> PacketSummary {
+        parse(&v6_frame(6, &tcp(0x10, &[], &vec![0; payload]))).unwrap()
+    }
+
+    fn udp4(payload: usize) -> PacketSummary {
+        parse(&V4::new(17, &udp(&vec![0; payload])).frame()).unwrap()
+    }
+
+    fn header(flags: u8, gso_type: u8, gso_size: u16, (csum_start, csum_offset): (u16, u16)) -> VnetHeader {
+        VnetHeader { flags, gso_type, hdr_len: 0xffff, gso_size, csum_start, csum_offset }
+    }
+
+    fn packet(summary: &PacketSummary) -> &IpPacket {
+        match &summary.body {
+            Body::Ip(packet) => packet,
+            Body::Arp(arp) => panic!("{arp:?}"),
+        }
+    }
+
+    #[test]
+    fn the_layout_is_little_endian() {
+        let header = VnetHeader {
+            flags: 1,
+            gso_type: 4,
+            hdr_len: 0x0203,
+            gso_size: 0x0405,
+            csum_start: 0x0607,
+            csum_offset: 0x0809,
+        };
+        assert_eq!(header.to_bytes(), [1, 4, 3, 2, 5, 4, 7, 6, 9, 8]);
+        assert_eq!(VnetHeader::from_bytes(header.to_bytes()), header);
+    }
+
+    #[test]
+    fn frames_without_offload_need_nothing() {
+        assert_eq!(VnetHeader::default().check(&tcp4(0)), Ok(Offload::None));
+        assert_eq!(header(2, 0, 0, (0, 0)).check(&tcp4(0)), Ok(Offload::Valid));
+        let later = parse(&V4::new(6, &[0; 8]).fragment(9).frame()).unwrap();
+        assert_eq!(VnetHeader::default().check(&later), Ok(Offload::None));
+        assert_eq!(header(2, 0, 0, (0, 0)).check(&later), Ok(Offload::Valid));
+    }
+
+    #[test]
+    fn a_partial_checksum_is_the_packet_s_own_or_refused() {
+        let check = |at, summary: &PacketSummary| header(NEEDS_CSUM, 0, 0, at).check(summary);
+        assert_eq!(check(TCP_CSUM, &tcp4(9)), Ok(Offload::Partial));
+        assert_eq!(check((54, 16), &tcp6(9)), Ok(Offload::Partial));
+        assert_eq!(check((34, 6), &udp4(9)), Ok(Offload::Partial));
+        // The destination port, the IP addresses, the payload, the other protocol's field.
+        for at in [(34, 2), (34, 0), (14, 16), (36, 14), (34, 18), (34, 6), (0, 50), (0xffff, 0x33)] {
+            assert_eq!(check(at, &tcp4(9)), Err(BadOffload::ChecksumField), "{at:?}");
+        }
+        assert_eq!(check((34, 16), &udp4(9)), Err(BadOffload::ChecksumField));
+        assert_eq!(check(TCP_CSUM, &tcp6(9)), Err(BadOffload::ChecksumField));
+    }
+
+    #[test]
+    fn only_whole_tcp_and_udp_packets_are_offloaded() {
+        let check = |frame: Vec<u8>| header(NEEDS_CSUM, 0, 0, TCP_CSUM).check(&parse(&frame).unwrap());
+        assert_eq!(check(V4::new(1, &[8; 40]).frame()), Err(BadOffload::Transport));
+        assert_eq!(check(V4::new(132, &[8; 40]).frame()), Err(BadOffload::Transport), "SCTP");
+        assert_eq!(check(V4::new(6, &[0; 19]).frame()), Err(BadOffload::Transport), "truncated");
+        let first = V4::new(6, &tcp(0x10, &[], &[0; 20])).fragment(MF).frame();
+        assert_eq!(check(first), Err(BadOffload::Fragment));
+        assert_eq!(check(V4::new(6, &[0; 40]).fragment(5).frame()), Err(BadOffload::Transport));
+        let arp = ethernet(0x0806, &[&[0, 1, 8, 0, 6, 4, 0, 1][..], &[9; 20]].concat());
+        assert_eq!(check(arp), Err(BadOffload::Transport));
+    }
+
+    #[test]
+    fn unknown_and_contradictory_flags_are_refused() {
+        for flags in [3, 4, 5, 6, 7, 8, 0x10, 0x80, 0xff] {
+            assert_eq!(header(flags, 0, 0, TCP_CSUM).check(&tcp4(9)), Err(BadOffload::Flags), "{flags}");
+        }
+    }
+
+    #[test]
+    fn gso_types_fit_their_packets() {
+        let check = |gso_type, at, summary: &PacketSummary| header(1, gso_type, 100, at).check(summary);
+        let segments = |kind, ecn| Ok(Offload::Segments { kind, size: 100, ecn });
+        assert_eq!(check(1, TCP_CSUM, &tcp4(999)), segments(GsoKind::Tcp4, false));
+        assert_eq!(check(0x81, TCP_CSUM, &tcp4(999)), segments(GsoKind::Tcp4, true));
+        assert_eq!(check(4, (54, 16), &tcp6(999)), segments(GsoKind::Tcp6, false));
+        assert_eq!(check(5, (34, 6), &udp4(999)), segments(GsoKind::Udp, false));
+        for gso_type in [2, 3, 4, 5, 6, 0x21, 0x41, 0x80, 0x83, 0x84, 0x85, 0xff] {
+            assert_eq!(check(gso_type, TCP_CSUM, &tcp4(999)), Err(BadOffload::GsoType), "{gso_type}");
+        }
+        for gso_type in [1, 3, 4, 0x80, 0x85] {
+            assert_eq!(check(gso_type, (34, 6), &udp4(999)), Err(BadOffload::GsoType), "{gso_type}");
+        }
+        assert_eq!(check(1, (54, 16), &tcp6(999)), Err(BadOffload::GsoType));
+    }
+
+    #[test]
+    fn segmentation_needs_a_size_and_a_partial_checksum() {
+        assert_eq!(header(1, 1, 0, TCP_CSUM).check(&tcp4(999)), Err(BadOffload::GsoSize));
+        for flags in [0, 2] {
+            let gso = header(flags, 1, 100, TCP_CSUM);
+            assert_eq!(gso.check(&tcp4(999)), Err(BadOffload::GsoWithoutChecksum));
+        }
+    }
+
+    #[test]
+    fn a_frame_of_one_segment_is_an_ordinary_packet() {
+        assert_eq!(header(1, 1, 100, TCP_CSUM).check(&tcp4(100)), Ok(Offload::Partial));
+        assert_eq!(header(1, 1, 100, TCP_CSUM).check(&tcp4(0)), Ok(Offload::Partial));
+        let two = Offload::Segments { kind: GsoKind::Tcp4, size: 100, ecn: false };
+        assert_eq!(header(1, 1, 100, TCP_CSUM).check(&tcp4(101)), Ok(two));
+    }
+
+    #[test]
+    fn the_header_sent_is_made_anew() {
+        let summary = tcp4(999);
+        let offload = header(1, 0x81, 100, TCP_CSUM).check(&summary).unwrap();
+        let sent = offload.header(packet(&summary));
+        assert_eq!(sent, VnetHeader { hdr_len: 14 + 20 + 32, ..header(1, 0x81, 100, TCP_CSUM) });
+        let summary = udp4(9);
+        let sent = header(1, 0, 77, (34, 6)).check(&summary).unwrap().header(packet(&summary));
+        assert_eq!(sent, VnetHeader { hdr_len: 42, ..header(1, 0, 0, (34, 6)) });
+        assert_eq!(Offload::None.header(packet(&summary)), VnetHeader::default());
+        assert_eq!(Offload::Valid.header(packet(&summary)), header_of_flags(2));
+    }
+
+    fn header_of_flags(flags: u8) -> VnetHeader {
+        VnetHeader { flags, ..VnetHeader::default() }
+    }
+
+    #[test]
+    fn wire_packets_and_their_length_are_counted() {
+        let summary = tcp4(1001);
+        let packet = packet(&summary);
+        let segments = |size| Offload::Segments { kind: GsoKind::Tcp4, size, ecn: false };
+        assert_eq!((segments(1000).wire_packets(packet), segments(1000).largest_ip_len(packet)), (2, 1052));
+        assert_eq!((segments(100).wire_packets(packet), segments(100).largest_ip_len(packet)), (11, 152));
+        assert_eq!(
+            (Offload::Partial.wire_packets(packet), Offload::Partial.largest_ip_len(packet)),
+            (1, 1053)
+        );
+    }
+}

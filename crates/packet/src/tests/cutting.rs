@@ -4,7 +4,7 @@ use etherparse::defrag::IpDefragBuf;
 use etherparse::{IpFragOffset, IpNumber, NetSlice, SlicedPacket, TransportSlice};
 use proptest::prelude::*;
 
-use super::samples::*;
+use super::{cases, samples::*};
 use crate::{GsoKind, IpPacket, Transport, Unfragmentable, checksum, fragment_ipv4, parse, segment};
 
 const FIN_PSH_CWR_ACK: u8 = 0x01 | 0x08 | 0x80 | 0x10;
@@ -85,7 +85,7 @@ fn kinds() -> impl Strategy<Value = (GsoKind, bool)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn segments_hold_the_payload_and_verify(
@@ -237,7 +237,7 @@ fn only_copied_options_stand_in_later_fragments() {
 
 #[test]
 fn a_fragment_s_last_piece_keeps_its_more_bit() {
-    let middle = V4::new(17, &[5; 160]).fragment(MF | 10).frame();
+    let middle = V4::new(17, &[5; 160]).fragment(MF | 0x0a).frame();
     let seen: Vec<_> = fragments(&middle, 100)
         .unwrap()
         .iter()

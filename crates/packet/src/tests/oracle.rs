@@ -1,14 +1,15 @@
 //! The parser against etherparse.
 //!
-//! Known differences, left out of the comparison: etherparse reads no transport header of first fragments, walks AH,
-//! mobility, HIP and shim6 headers as extension headers, and has no limit to their number.
+//! Known differences, left out of the comparison: etherparse reads no transport header of first fragments, walks on behind
+//! the fragment header of later ones, walks AH, mobility, HIP and shim6 headers as extension headers, and has no limit to
+//! their number; it refuses ICMP timestamps that are not exactly 20 bytes long.
 
 use std::net::IpAddr;
 
 use etherparse::{NetSlice, SlicedPacket, TcpOptionElement, TransportSlice};
 use proptest::prelude::*;
 
-use super::samples::*;
+use super::{cases, samples::*};
 use crate::{Body, IpPacket, PacketSummary, Tcp, Transport, parse};
 
 /// Well-formed frames of every kind, with padding behind some.
@@ -20,6 +21,7 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
     });
     let udp = payload().prop_map(|payload| (17, udp(&payload)));
     let icmp = (prop_oneof![Just(1), Just(58)], any::<[u8; 8]>(), payload())
+        .prop_filter("timestamps", |(_, head, _)| !matches!(head[0], 13 | 14))
         .prop_map(|(protocol, head, rest)| (protocol, [&head[..], &rest].concat()));
     let other = (prop_oneof![Just(47), Just(50), Just(132)], payload());
     let upper = prop_oneof![tcp, udp, icmp, other];
@@ -90,8 +92,11 @@ fn transport_agrees(ours: &Transport, theirs: &TransportSlice<'_>) -> Result<(),
         (Transport::Icmp(ours), TransportSlice::Icmpv6(theirs)) if ours.v6 => {
             prop_assert_eq!((ours.icmp_type, ours.code), (theirs.type_u8(), theirs.code_u8()));
         }
-        (Transport::Other, TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_)) => {} // CT-58
-        (Transport::Other, TransportSlice::Igmp(_)) => {}
+        // CT-58: ICMP of the other family is another protocol, and so is IGMP.
+        (
+            Transport::Other,
+            TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_),
+        ) => {}
         _ => prop_assert!(false, "{ours:?} is not {theirs:?}"),
     }
     Ok(())
@@ -113,6 +118,9 @@ fn net_agrees(frame: &[u8], ours: &IpPacket, theirs: &NetSlice<'_>) -> Result<()
     };
     prop_assert_eq!((ours.source, ours.destination), (source, destination));
     prop_assert_eq!(ours.fragment.is_some(), payload.fragmented);
+    if ours.transport == Transport::LaterFragment {
+        return Ok(());
+    }
     let start = usize::from(ours.transport_offset);
     let upper = &frame[start..start + ours.transport_len() as usize];
     prop_assert_eq!((ours.protocol, upper), (payload.ip_number.0, payload.payload));
@@ -139,7 +147,7 @@ fn agrees(frame: &[u8], ours: &PacketSummary, theirs: &SlicedPacket<'_>) -> Resu
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(cases(2_000))]
 
     #[test]
     fn well_formed_frames_are_read_as_etherparse_reads_them(frame in frames()) {
