@@ -1,1 +1,15 @@
 //! The daemon on real packets between network namespaces; needs root. See the crate's library for the harness.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::print_stdout, reason = "a failing test panics")]
+
+mod basics;
+mod lifecycle;
+mod mtu;
+mod neighbours;
+mod offload;
+mod probe;
+mod reload;
+mod reserved;
+mod scan;
+mod spoof;
+mod takeover;
+mod transfer;

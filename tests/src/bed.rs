@@ -86,24 +86,32 @@ impl Bed {
     /// Makes everything, starts the daemon and waits until the guests' addresses can be used.
     #[must_use]
     pub fn start(setup: Setup, policy: &Policy) -> Self {
+        let mut bed = Self::prepare(setup);
+        bed.start_daemon(policy).unwrap_or_else(|why| panic!("the daemon did not start: {why}"));
+        bed
+    }
+
+    /// Makes everything but the daemon.
+    #[must_use]
+    pub fn prepare(setup: Setup) -> Self {
         let serial = SERIAL.lock().unwrap_or_else(PoisonError::into_inner);
         let fabric = Netns::create("fabric");
         let guests = setup.guests.iter().map(|plan| Guest::create(plan.clone(), &fabric)).collect();
         let service = setup.service.then(|| Netns::create("dns"));
-        let mut bed =
-            Self { daemon: None, service, guests, fabric, setup, dir: Directory::make(), _serial: serial };
-        bed.start_daemon(policy);
-        bed
+        Self { daemon: None, service, guests, fabric, setup, dir: Directory::make(), _serial: serial }
     }
 
-    /// Starts the daemon, which must not be running.
-    pub fn start_daemon(&mut self, policy: &Policy) {
+    /// Starts the daemon, which must not be running, and waits until the guests' addresses can be used.
+    ///
+    /// # Errors
+    /// What the daemon wrote if it did not start.
+    pub fn start_daemon(&mut self, policy: &Policy) -> Result<(), String> {
         let options: Vec<&str> = self.setup.options.iter().map(String::as_str).collect();
-        let started = Daemon::start(&self.fabric, &self.dir.0, &self.config(policy), &options);
-        self.daemon = Some(started.unwrap_or_else(|why| panic!("the daemon did not start: {why}")));
+        self.daemon = Some(Daemon::start(&self.fabric, &self.dir.0, &self.config(policy), &options)?);
         for netns in self.guests.iter().map(|guest| &guest.netns).chain(&self.service) {
             await_addresses(netns);
         }
+        Ok(())
     }
 
     /// The daemon.

@@ -144,6 +144,13 @@ impl Daemon {
         totals
     }
 
+    /// Kills it as a crash would: it has no time to clean up.
+    pub fn kill(mut self) {
+        self.stopped = true;
+        self.child.kill().expect("the daemon runs");
+        self.child.wait().expect("a child can be waited for");
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("pids fit");

@@ -1,7 +1,10 @@
 //! Real tools with a time limit.
 
-use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::net::IpAddr;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::Netns;
 
@@ -82,4 +85,51 @@ pub fn kernel_counter(netns: &Netns, file: &str, prefix: &str, name: &str) -> u6
     let at = names.split_whitespace().position(|word| word == name);
     let value = at.and_then(|at| values.split_whitespace().nth(at)).and_then(|word| word.parse().ok());
     value.unwrap_or_else(|| panic!("no {prefix} {name} in /proc/net/{file}"))
+}
+
+/// A program that runs beside the test, ended on drop.
+#[derive(Debug)]
+pub struct Background(Child);
+
+impl Background {
+    /// Starts a command line (words separated by blanks, no quoting) inside a namespace, its output thrown away.
+    pub fn start(netns: &Netns, line: &str) -> Self {
+        let mut words = line.split_whitespace();
+        let mut command = netns.command(words.next().expect("a program"));
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap_or_else(|why| panic!("{line}: {why}")))
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One `iperf3` run from one namespace to an address of another; gives its JSON report.
+#[must_use]
+pub fn iperf(client: &Netns, server: &Netns, to: IpAddr, options: &str) -> Value {
+    let _server = Background::start(server, "iperf3 -s -1 -p 5201");
+    await_listener(server, 5201);
+    let line = format!("iperf3 --json -c {to} -p 5201 --connect-timeout 3000 {options}");
+    let ran = run(client, Duration::from_mins(1), &line);
+    let report: Value = serde_json::from_str(&ran.out).unwrap_or_default();
+    assert!(ran.ok && report["error"].is_null(), "{line}: {}{}", ran.out, ran.err);
+    report
+}
+
+/// Waits until something listens on a TCP port of a namespace.
+pub fn await_listener(netns: &Netns, port: u16) {
+    let start = Instant::now();
+    let filter = format!("ss -Htnl sport = :{port}");
+    while run(netns, Duration::from_secs(5), &filter).expect("ss").trim().is_empty() {
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "nothing listens on port {port} of {}",
+            netns.name()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

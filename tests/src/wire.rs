@@ -1,5 +1,7 @@
 //! Frames put on and taken off an interface as they are, past the kernel's stack.
 
+use std::io::Write as _;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -30,6 +32,45 @@ impl Injector {
         let sent = self.0.send_to(frame, None).expect("pnet sends to raw sockets at once");
         sent.unwrap_or_else(|why| panic!("a frame of {} bytes: {why}", frame.len()));
     }
+}
+
+/// A virtio-net header as a guest may forge it (virtio 1.3, section 5.1.6).
+#[derive(Clone, Copy, Default, Debug)]
+pub struct VnetHeader {
+    /// Bit 0: a partial checksum is to be completed; bit 1: the checksum is valid.
+    pub flags: u8,
+    /// 0: none, 1: TCP over IPv4, 4: TCP over IPv6, 5: UDP segmentation.
+    pub gso_type: u8,
+    /// Bytes of all headers.
+    pub hdr_len: u16,
+    /// Bytes of payload per segment.
+    pub gso_size: u16,
+    /// Where the checksum starts.
+    pub csum_start: u16,
+    /// Where it is to be put, from there.
+    pub csum_offset: u16,
+}
+
+impl VnetHeader {
+    fn bytes(&self) -> Vec<u8> {
+        let words = [self.hdr_len, self.gso_size, self.csum_start, self.csum_offset];
+        [self.flags, self.gso_type].into_iter().chain(words.into_iter().flat_map(u16::to_ne_bytes)).collect()
+    }
+}
+
+/// Sends a frame with a virtio-net header out of `eth0`; false if the namespace's own kernel refused to.
+#[must_use]
+pub fn send_with_header(netns: &Netns, header: &VnetHeader, frame: &[u8]) -> bool {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/vnet_inject.py");
+    let mut command = netns.command("/usr/bin/python3");
+    command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|why| panic!("python3: {why}"));
+    let bytes = header.bytes().into_iter().chain(frame.iter().copied());
+    let line = bytes.map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    child.stdin.take().expect("it was piped").write_all(line.as_bytes()).expect("the script reads its input");
+    let output = child.wait_with_output().expect("the script ends with its input");
+    assert!(output.status.success(), "{script} failed");
+    output.stdout == b"sent\n"
 }
 
 /// Collects every frame that passes an interface, those that its own host sends included.
@@ -73,6 +114,12 @@ impl Sniffer {
     #[must_use]
     pub fn sees(&self, mark: &Mark) -> bool {
         self.find(SOON, |frame| mark.is_in(frame).then_some(())).is_some()
+    }
+
+    /// Every frame so far.
+    #[must_use]
+    pub fn all(&self) -> Vec<Vec<u8>> {
+        self.lock().clone()
     }
 
     /// Forgets what came.
