@@ -78,9 +78,8 @@ impl IdKind {
     /// its name.
     #[must_use]
     pub fn derive(self, scope: &str, name: &str) -> String {
-        let hash = hash(&["id", self.prefix(), scope, name]);
-        let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{}-{}", self.prefix(), &digits[..17])
+        let digits = hash(&["id", self.prefix(), scope, name]) >> (128 - 17 * 4);
+        format!("{}-{digits:017x}", self.prefix())
     }
 }
 
@@ -97,18 +96,19 @@ pub fn service_mac(vpc_id: &str, name: &str) -> MacAddr {
 }
 
 fn derived_mac(kind: &str, text: &str) -> MacAddr {
-    let [a, b, c, d, e, f, ..] = hash(&["mac", kind, text]);
-    MacAddr([(a | 0b10) & !0b1, b, c, d, e, f])
+    let [.., first, second, third, fourth, fifth, sixth] = hash(&["mac", kind, text]).to_be_bytes();
+    MacAddr([(first | 0b10) & !0b1, second, third, fourth, fifth, sixth])
 }
 
-/// SHA-256 over the parts, each with its length, so that no two lists of parts give the same text.
-fn hash(parts: &[&str]) -> [u8; 32] {
+/// The first 128 bits of SHA-256 over the parts, each with its length, so that no two lists of parts give the same text.
+fn hash(parts: &[&str]) -> u128 {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part.as_bytes());
     }
-    hasher.finalize().into()
+    let digest: [u8; 32] = hasher.finalize().into();
+    digest.iter().take(16).fold(0, |bits, byte| bits << 8 | u128::from(*byte))
 }
 
 fn is_digit(byte: u8) -> bool {

@@ -25,6 +25,8 @@ macro_rules! codes {
 codes! {
     /// Not TOML.
     Syntax => "syntax",
+    /// A key that stands twice in a table.
+    DuplicateKey => "duplicate-key",
     /// A key that means nothing where it stands.
     UnknownKey => "unknown-key",
     /// A value of another type than the key takes.

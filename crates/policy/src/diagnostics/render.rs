@@ -30,7 +30,7 @@ impl Diagnostics {
         let handler = GraphicalReportHandler::new_themed(theme)
             .with_width(style.width.max(40))
             .with_links(false)
-            .with_context_lines(0);
+            .with_context_lines(1);
         let mut drawn = String::new();
         for diagnostic in &self.found {
             let source = NamedSource::new(&diagnostic.file, self.source.clone());
@@ -78,12 +78,12 @@ impl miette::Diagnostic for Snippet<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let here = label("here", self.diagnostic.place);
-        let related = self.diagnostic.related.iter().map(|related| label(&related.label, related.place));
+        let Place { offset, length, .. } = self.diagnostic.place;
+        let here = LabeledSpan::new_primary_with_span(Some("here".to_owned()), (offset, length));
+        let related = self.diagnostic.related.iter().map(|related| {
+            let Place { offset, length, .. } = related.place;
+            LabeledSpan::new(Some(related.label.clone()), offset, length)
+        });
         Some(Box::new(std::iter::once(here).chain(related)))
     }
-}
-
-fn label(text: &str, place: Place) -> LabeledSpan {
-    LabeledSpan::new(Some(text.to_owned()), place.offset, place.length)
 }

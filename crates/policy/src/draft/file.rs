@@ -4,11 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use palisade_packet::MacAddr;
+use schemars::{Schema, SchemaGenerator};
 
 use super::rule::{AclLine, GroupRuleLine};
 use super::scalar::{Account, Description, DeviceName, Id, NetnsName, Region, SocketPath, Time};
 use super::table::{Named, table};
-use super::value::{At, List, Number, Text};
+use super::value::{At, Item, List, Number, Read, Text};
+use crate::diagnostics::Report;
 use crate::ids::IdKind;
 use crate::model::Profile;
 
@@ -148,7 +150,7 @@ table! {
         /// Idle time-outs of tracked connections.
         optional connection_tracking: TrackingTable,
         /// The device it is attached to.
-        required attach: AttachTable,
+        required attach: At<AttachTable>,
     }
 }
 
@@ -180,13 +182,31 @@ table! {
     }
 }
 
+impl Read for At<AttachTable> {
+    const NAME: &'static str = "Attachment";
+
+    /// Its place is that of its key, where to point if no device is named.
+    fn read(item: &Item<'_>, report: &mut Report<'_>) -> Option<Self> {
+        AttachTable::read(item, report).map(|value| Self { value, span: item.owner })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = AttachTable::schema(generator);
+        schema.insert(
+            "oneOf".to_owned(),
+            serde_json::json!([{ "required": ["tap"] }, { "required": ["packet"] }]),
+        );
+        schema
+    }
+}
+
 table! {
     /// A service attachment.
     ServiceTable {
         /// Reserved addresses it answers on.
         required addresses: List<At<IpAddr>>,
         /// The device it is attached to.
-        required attach: AttachTable,
+        required attach: At<AttachTable>,
     }
 }
 

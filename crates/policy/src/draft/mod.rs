@@ -32,7 +32,7 @@ use value::{Item, Read};
 /// # Errors
 ///
 /// Every fault of the file, with its place and what is allowed there. Where the text is not TOML, only that is told:
-/// what the rest would mean cannot be known.
+/// what the rest means cannot be known.
 pub fn load(source_name: &str, text: &str) -> Result<Vpc, Diagnostics> {
     let mut report = Report::new(text);
     let vpc = read(text, &mut report).and_then(|file| resolve::vpc(&file, &mut report));
@@ -42,13 +42,21 @@ pub fn load(source_name: &str, text: &str) -> Result<Vpc, Diagnostics> {
     }
 }
 
+/// What the TOML parser says of a key that stands twice in a table. It keeps the first and goes on, so the rest of the
+/// file still means what it says; after any other fault that is unclear.
+const DUPLICATE_KEY: &str = "duplicate key";
+
 fn read(text: &str, report: &mut Report<'_>) -> Option<File> {
     let (document, faults) = DeTable::parse_recoverable(text);
     for fault in &faults {
         let span = fault.span().map_or_else(Span::default, Span::from);
-        report.add(Code::Syntax, span, fault.message(), "the file must be TOML 1.1");
+        let (code, help) = match fault.message() {
+            DUPLICATE_KEY => (Code::DuplicateKey, "a key stands once in a table, a table once in a file"),
+            _ => (Code::Syntax, "the file must be TOML 1.1"),
+        };
+        report.add(code, span, fault.message(), help);
     }
-    if !faults.is_empty() {
+    if faults.iter().any(|fault| fault.message() != DUPLICATE_KEY) {
         return None;
     }
     let value = DeValue::Table(document.into_inner());

@@ -9,7 +9,7 @@ use super::scalar::{Description, Id};
 use super::suggest;
 use super::table::table;
 use super::traffic::{Grammar, decimal, protocol};
-use super::value::{Field, Item, Read, Text};
+use super::value::{At, Field, Item, Read, Text};
 use crate::diagnostics::{Code, Report, Span};
 use crate::ids::IdKind;
 use crate::model::{AclAction, AclEntry, Cidr, Protocol, RuleNumber};
@@ -17,15 +17,15 @@ use crate::model::{AclAction, AclEntry, Cidr, Protocol, RuleNumber};
 const GROUP_RULE: &str = "a rule such as `tcp 443 from 0.0.0.0/0`";
 const ACL_ENTRY: &str = "an entry such as `100 allow tcp 443 from 0.0.0.0/0`";
 
-/// A group's rule, its peer not looked up yet.
+/// A group's rule, its peer not looked up yet. What a fault hides is `None`.
 #[derive(Clone, Debug)]
 pub(crate) struct RuleDraft {
     /// Where the rule stands.
     pub(crate) span: Span,
     pub(crate) id: Option<Text>,
     pub(crate) description: Option<String>,
-    pub(crate) protocol: Protocol,
-    pub(crate) peer: PeerDraft,
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) peer: Option<PeerDraft>,
 }
 
 /// Source or destination as written.
@@ -74,7 +74,7 @@ impl<const EGRESS: bool> Read for GroupRuleLine<EGRESS> {
             }
         };
         let text = table.rule.given()?;
-        let (protocol, peer) = group_rule(text, keyword(EGRESS), report)?;
+        let (protocol, peer) = group_rule(text, keyword(EGRESS), report);
         let id = table.id.given().map(|id| id.0.clone());
         let description = table.description.given().map(|description| description.0.value.clone());
         Some(Self(RuleDraft { span: text.span, id, description, protocol, peer }))
@@ -93,11 +93,11 @@ impl<const EGRESS: bool> Read for GroupRuleLine<EGRESS> {
     }
 }
 
-/// An entry in a list of one direction of an ACL.
+/// An entry in a list of one direction of an ACL. What a fault hides is `None`.
 #[derive(Debug)]
 pub(crate) struct AclLine<const EGRESS: bool> {
-    pub(crate) entry: AclEntry,
-    pub(crate) number_span: Span,
+    pub(crate) number: Option<At<RuleNumber>>,
+    pub(crate) entry: Option<AclEntry>,
 }
 
 impl<const EGRESS: bool> Read for AclLine<EGRESS> {
@@ -109,14 +109,17 @@ impl<const EGRESS: bool> Read for AclLine<EGRESS> {
         let unnumbered = words.first().is_some_and(|word| matches!(word.text, "allow" | "deny"));
         let (number_word, rest) = words.split_at(usize::from(!unnumbered && !words.is_empty()));
         let number = rule_number(&text, number_word.first(), report);
-        let action = action(&text, rest.first(), number_word.first(), report);
-        let (before, after) = halves(&text, rest.get(1..).unwrap_or_default(), keyword(EGRESS), report)?;
-        // Behind a word that is no action, it is unclear where the protocol begins.
-        let protocol = action.and_then(|_| protocol(&text, before, Grammar::Acl, report));
-        let cidr = one_cidr(&text, after, report)?;
-        let (number, protocol) = (number?, of_family(protocol?, cidr));
-        let entry = AclEntry { number, action: action?, protocol, cidr };
-        Some(Self { entry, number_span: number_word.first()?.span })
+        let entry = number_word
+            .last()
+            .or(words.first())
+            .and_then(|before| decision(&text, before, rest, keyword(EGRESS), report));
+        let entry = number.zip(entry).map(|(number, (action, protocol, cidr))| AclEntry {
+            number: number.value,
+            action,
+            protocol,
+            cidr,
+        });
+        Some(Self { number, entry })
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
@@ -137,12 +140,26 @@ fn keyword(egress: bool) -> &'static str {
 }
 
 /// A group's rule; both of its halves are read, so that a fault in each is noted.
-fn group_rule(text: &Text, keyword: &str, report: &mut Report<'_>) -> Option<(Protocol, PeerDraft)> {
+fn group_rule(text: &Text, keyword: &str, report: &mut Report<'_>) -> (Option<Protocol>, Option<PeerDraft>) {
     let words = words(text);
-    let (before, after) = halves(text, &words, keyword, report)?;
-    let protocol = protocol(text, before, Grammar::Group, report);
-    let peer = peer(text, after, report);
-    Some((protocol?, peer?))
+    let Some((before, after)) = halves(text, &words, keyword, report) else { return (None, None) };
+    (protocol(text, before, Grammar::Group, report), peer(text, after, report))
+}
+
+/// What stands behind the number of an ACL's entry.
+fn decision(
+    text: &Text,
+    before: &Word<'_>,
+    words: &[Word<'_>],
+    keyword: &str,
+    report: &mut Report<'_>,
+) -> Option<(AclAction, Protocol, Cidr)> {
+    let action = action(text, words.first(), before, report);
+    let (traffic, peer) = halves(text, words.get(1..).unwrap_or_default(), keyword, report)?;
+    // Behind a word that is no action, it is unclear where the protocol begins.
+    let protocol = action.and_then(|_| protocol(text, traffic, Grammar::Acl, report));
+    let cidr = one_cidr(text, peer, report)?;
+    Some((action?, of_family(protocol?, cidr), cidr))
 }
 
 type Halves<'w, 't> = (&'w [Word<'t>], &'w [Word<'t>]);
@@ -171,7 +188,6 @@ fn halves<'w, 't>(
     if at + 1 == words.len() {
         let message = format!("nothing follows `{}`", words[at].text);
         report.add(Code::BadRule, words[at].span, message, "write a CIDR block or another peer behind it");
-        return None;
     }
     Some((&words[..at], &words[at + 1..]))
 }
@@ -218,21 +234,24 @@ fn one_cidr(text: &Text, words: &[Word<'_>], report: &mut Report<'_>) -> Option<
     address::cidr(first.text, first.span, report, "a CIDR block such as 10.0.0.0/16 or ::/0")
 }
 
-fn rule_number(text: &Text, word: Option<&Word<'_>>, report: &mut Report<'_>) -> Option<RuleNumber> {
-    let number = word.and_then(|word| decimal(word.text)).and_then(RuleNumber::new);
+fn rule_number(text: &Text, word: Option<&Word<'_>>, report: &mut Report<'_>) -> Option<At<RuleNumber>> {
+    let help = "an entry begins with a number 1 to 32766 (NACL-4)";
+    let Some(word) = word else {
+        report.add(Code::BadRuleNumber, text.span, "the entry has no rule number", help);
+        return None;
+    };
+    let number = decimal(word.text).and_then(RuleNumber::new);
     if number.is_none() {
-        let written = word.map_or("", |word| word.text);
-        let message = format!("`{}` is not a rule number", suggest::short(written));
-        let span = word.map_or(text.span, |word| word.span);
-        report.add(Code::BadRuleNumber, span, message, "an entry begins with a number 1 to 32766 (NACL-4)");
+        let message = format!("`{}` is not a rule number", suggest::short(word.text));
+        report.add(Code::BadRuleNumber, word.span, message, help);
     }
-    number
+    number.map(|value| At { value, span: word.span })
 }
 
 fn action(
     text: &Text,
     word: Option<&Word<'_>>,
-    before: Option<&Word<'_>>,
+    before: &Word<'_>,
     report: &mut Report<'_>,
 ) -> Option<AclAction> {
     match word.map(|word| word.text) {
@@ -240,7 +259,7 @@ fn action(
         Some("deny") => return Some(AclAction::Deny),
         _ => {}
     }
-    let span = word.map_or_else(|| behind(text, before), |word| word.span);
+    let span = word.map_or_else(|| behind(text, Some(before)), |word| word.span);
     report.add(
         Code::BadRule,
         span,

@@ -14,7 +14,9 @@ macro_rules! table {
     ($(#[doc = $about:literal])* $name:ident { $($(#[doc = $doc:literal])* $kind:ident $key:ident: $type:ty,)* }) => {
         $(#[doc = $about])*
         #[derive(Default, Debug)]
-        pub(crate) struct $name { $($(#[doc = $doc])* pub(crate) $key: crate::draft::value::Field<$type>,)* }
+        pub(crate) struct $name {
+            $($(#[doc = $doc])* pub(crate) $key: crate::draft::value::Field<$type>,)*
+        }
 
         impl crate::draft::value::Read for $name {
             const NAME: &'static str = stringify!($name);

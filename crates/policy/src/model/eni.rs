@@ -69,7 +69,7 @@ impl ConnectionTracking {
         Self {
             tcp_established: Duration::from_secs(tcp_established),
             udp: Duration::from_secs(30),
-            udp_stream: Duration::from_secs(180),
+            udp_stream: Duration::from_mins(3),
         }
     }
 }
@@ -147,7 +147,7 @@ pub struct Service {
     /// MAC address, derived from the name.
     pub mac: MacAddr,
     /// Reserved addresses it answers on; in 169.254.0.0/16, the first four of a subnet, the VPC's DNS address,
-    /// fd00:ec2::/32 or the first four of an IPv6 subnet.
+    /// `fd00:ec2::/32` or the first four of an IPv6 subnet.
     pub addresses: Vec<IpAddr>,
     /// The device.
     pub attachment: Attachment,

@@ -53,7 +53,7 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// Whether this is literally 0.0.0.0/0 or ::/0, the test of CT-10 and CT-11 (iii).
+    /// Whether this is literally 0.0.0.0/0 or `::/0`, the test of CT-10 and CT-11 (iii).
     #[must_use]
     pub fn is_anywhere(&self) -> bool {
         matches!(self, Self::Cidr(cidr) if cidr.prefix_len() == 0)

@@ -46,7 +46,7 @@ fn list<const EGRESS: bool>(
     }
     check_numbers(lines.items(), report);
     check_quota(scope, lines.items(), report);
-    let mut entries: AclList = lines.items().iter().map(|line| line.entry.clone()).collect();
+    let mut entries: AclList = lines.items().iter().filter_map(|line| line.entry.clone()).collect();
     entries.sort_by_key(|entry| entry.number);
     entries
 }
@@ -66,13 +66,11 @@ fn allow_all(ipv6: bool) -> AclList {
 /// NACL-3: across both families.
 fn check_numbers<const EGRESS: bool>(lines: &[AclLine<EGRESS>], report: &mut Report<'_>) {
     let mut seen = HashMap::new();
-    for line in lines {
-        if let Some(first) = seen.insert(line.entry.number, line.number_span) {
-            let message = format!("rule number {} is used twice in this direction", line.entry.number);
+    for number in lines.iter().filter_map(|line| line.number) {
+        if let Some(first) = seen.insert(number.value, number.span) {
+            let message = format!("rule number {} is used twice in this direction", number.value);
             let help = "a number stands once in a direction, whatever the family (NACL-3)";
-            report
-                .add(Code::DuplicateRuleNumber, line.number_span, message, help)
-                .related(first, "first here");
+            report.add(Code::DuplicateRuleNumber, number.span, message, help).related(first, "first here");
         }
     }
 }
@@ -80,10 +78,12 @@ fn check_numbers<const EGRESS: bool>(lines: &[AclLine<EGRESS>], report: &mut Rep
 /// NACL-17: the `*` entry of each family counts.
 fn check_quota<const EGRESS: bool>(scope: &Scope<'_>, lines: &[AclLine<EGRESS>], report: &mut Report<'_>) {
     for (ipv6, what) in [(false, "IPv4 entries with `*`"), (true, "IPv6 entries with `*`")] {
-        let of_family = lines.iter().filter(|line| line.entry.cidr.network().is_ipv6() == ipv6);
-        if let Some(last) = of_family.clone().last() {
-            let count = of_family.count() as u64 + 1;
-            scope.limits.check(count, Quota::AclEntries, last.number_span, what, report);
+        let is_family = |entry: &AclEntry| entry.cidr.network().is_ipv6() == ipv6;
+        let of_family: Vec<_> =
+            lines.iter().filter(|line| line.entry.as_ref().is_some_and(is_family)).collect();
+        if let Some(last) = of_family.last().and_then(|line| line.number) {
+            let count = of_family.len() as u64 + 1;
+            scope.limits.check(count, Quota::AclEntries, last.span, what, report);
         }
     }
 }

@@ -6,16 +6,12 @@ use super::Scope;
 use crate::diagnostics::{Code, Report};
 use crate::draft::file::AttachTable;
 use crate::draft::scalar::DeviceName;
-use crate::draft::value::{At, Field, Text};
+use crate::draft::value::{At, Field};
 use crate::model::Attachment;
 
-/// The attachment a table describes. `owner` is the name of what is attached.
-pub(super) fn attachment(
-    table: &Field<AttachTable>,
-    owner: &Text,
-    report: &mut Report<'_>,
-) -> Option<Attachment> {
-    let table = table.given()?;
+/// The attachment a table describes.
+pub(super) fn attachment(field: &Field<At<AttachTable>>, report: &mut Report<'_>) -> Option<Attachment> {
+    let At { value: table, span } = field.given()?;
     let offload = flag(&table.offload, true);
     match (&table.tap, &table.packet) {
         (Field::Given(tap), Field::Absent) => {
@@ -36,7 +32,7 @@ pub(super) fn attachment(
         }
         (Field::Absent, Field::Absent) => {
             let message = "the attachment names no device";
-            report.add(Code::MissingKey, owner.span, message, "write `tap = …` or `packet = …` in `attach`");
+            report.add(Code::MissingKey, *span, message, "write `tap = …` or `packet = …` in `attach`");
             None
         }
         _ => None,
@@ -48,7 +44,7 @@ pub(super) fn check_unique(scope: &Scope<'_>, report: &mut Report<'_>) {
     let enis = scope.file.eni.entries().iter().map(|(_, table)| &table.attach);
     let services = scope.file.service.entries().iter().map(|(_, table)| &table.attach);
     let mut seen = HashMap::new();
-    for (netns, device) in enis.chain(services).filter_map(|attach| device(attach.given()?)) {
+    for (netns, device) in enis.chain(services).filter_map(|attach| device(&attach.given()?.value)) {
         let Some(first) = seen.insert((netns, device.0.value.as_str()), device.0.span) else { continue };
         let place =
             netns.map_or_else(|| "the daemon's namespace".to_owned(), |netns| format!("namespace `{netns}`"));

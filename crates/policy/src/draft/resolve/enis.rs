@@ -13,7 +13,7 @@ use super::services::offset;
 use super::{Scope, devices};
 use crate::diagnostics::{Code, Report, Span};
 use crate::draft::file::{EniTable, SubnetTable, TrackingTable};
-use crate::draft::value::{At, Field, Text};
+use crate::draft::value::{At, Field};
 use crate::ids;
 use crate::model::{ConnectionTracking, Eni, GroupIndex, Profile, SubnetIndex};
 
@@ -25,12 +25,12 @@ const LEAST_IPV6_MTU: u32 = 1280;
 pub(super) fn enis(scope: &Scope<'_>, assignment: &Assignment, report: &mut Report<'_>) -> Option<Vec<Eni>> {
     let mut enis = Vec::new();
     let mut owners = HashMap::new();
-    for (at, (name, table)) in scope.file.eni.entries().iter().enumerate() {
+    for (at, (_, table)) in scope.file.eni.entries().iter().enumerate() {
         let subnet = table.subnet.given().and_then(|reference| scope.subnets.find(reference, report));
         check_addresses(scope, table, subnet, report);
         check_owners(table, &mut owners, report);
         check_mtu(table, report);
-        let builder = Builder { scope, at, name, table };
+        let builder = Builder { scope, at, table };
         enis.push(builder.eni(subnet, assignment, report));
     }
     check_macs(scope, report);
@@ -40,14 +40,13 @@ pub(super) fn enis(scope: &Scope<'_>, assignment: &Assignment, report: &mut Repo
 struct Builder<'b> {
     scope: &'b Scope<'b>,
     at: usize,
-    name: &'b Text,
     table: &'b EniTable,
 }
 
 impl Builder<'_> {
     fn eni(&self, subnet: Option<usize>, assignment: &Assignment, report: &mut Report<'_>) -> Option<Eni> {
         let groups = self.groups(report);
-        let attachment = devices::attachment(&self.table.attach, self.name, report);
+        let attachment = devices::attachment(&self.table.attach, report);
         let object = self.scope.enis.objects().get(self.at)?;
         let instance = *assignment.get(self.at)?;
         let table = self.table;

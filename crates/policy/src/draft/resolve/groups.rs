@@ -49,6 +49,10 @@ impl Builder<'_> {
         report: &mut Report<'_>,
     ) -> Option<SecurityGroup> {
         let description = table.and_then(|table| table.description.given());
+        if let Some(text) = description.filter(|text| text.0.value.is_empty()) {
+            let help = "write what the group is for, or leave the key out for its name (SG-3)";
+            report.add(Code::BadDescription, text.0.span, "the description is empty", help);
+        }
         let ingress = table.map_or(&Field::Absent, |table| &table.ingress);
         let egress = table.map_or(&Field::Absent, |table| &table.egress);
         let ingress = self.rules(Direction::Ingress, &drafts(ingress), ids, report);
@@ -87,10 +91,13 @@ impl Builder<'_> {
         let mut rules = Vec::new();
         let mut weight = Weight::default();
         for draft in drafts {
+            if let Some(id) = &draft.id {
+                check_id(ids, id, report);
+            }
             let peer = self.peer(draft, report);
-            rules.push(peer.map(|peer| self.rule(direction, draft, peer, ids, report)));
-            let Some(peer) = peer else { continue };
-            if let Some(first) = seen.insert((draft.protocol, peer), draft.span) {
+            let Some((protocol, peer)) = draft.protocol.zip(peer) else { continue };
+            rules.push(self.rule(direction, draft, protocol, peer));
+            if let Some(first) = seen.insert((protocol, peer), draft.span) {
                 let help = "rules with equal protocol, ports and peer are one rule (SG-60)";
                 let message = "the group has this rule already in this direction";
                 report.add(Code::DuplicateRule, draft.span, message, help).related(first, "first here");
@@ -98,27 +105,17 @@ impl Builder<'_> {
             weight.add(self.scope, peer, draft.span);
         }
         weight.check(self.scope, report);
-        rules.into_iter().collect()
+        Some(rules)
     }
 
-    fn rule(
-        &self,
-        direction: Direction,
-        draft: &RuleDraft,
-        peer: Peer,
-        ids: &mut RuleIds,
-        report: &mut Report<'_>,
-    ) -> GroupRule {
-        let id = draft.id.as_ref().map(|id| {
-            check_id(ids, id, report);
-            id.value.clone()
-        });
-        let id = id.unwrap_or_else(|| self.rule_id(direction, draft.protocol, peer));
-        GroupRule { id, description: draft.description.clone(), protocol: draft.protocol, peer }
+    fn rule(&self, direction: Direction, draft: &RuleDraft, protocol: Protocol, peer: Peer) -> GroupRule {
+        let given = draft.id.as_ref().map(|id| id.value.clone());
+        let id = given.unwrap_or_else(|| self.rule_id(direction, protocol, peer));
+        GroupRule { id, description: draft.description.clone(), protocol, peer }
     }
 
     fn peer(&self, draft: &RuleDraft, report: &mut Report<'_>) -> Option<Peer> {
-        match &draft.peer {
+        match draft.peer.as_ref()? {
             PeerDraft::Cidr(cidr) => Some(Peer::Cidr(*cidr)),
             PeerDraft::Group(name) => self.scope.groups.find(name, report).map(GroupIndex).map(Peer::Group),
             PeerDraft::PrefixList(name) => {

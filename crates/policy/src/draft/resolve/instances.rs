@@ -54,9 +54,10 @@ fn owners(scope: &Scope<'_>, report: &mut Report<'_>) -> HashMap<usize, (usize, 
         for reference in table.enis.items() {
             let Some(eni) = scope.enis.find(reference, report) else { continue };
             let Some((owner, first)) = owners.insert(eni, (instance, reference.span)) else { continue };
-            let (code, message) = match owner == instance {
-                true => (Code::Repeated, format!("the ENI `{}` stands twice in the list", reference.value)),
-                false => (Code::TwoInstances, format!("the ENI `{}` is in two instances", reference.value)),
+            let (code, message) = if owner == instance {
+                (Code::Repeated, format!("the ENI `{}` stands twice in the list", reference.value))
+            } else {
+                (Code::TwoInstances, format!("the ENI `{}` is in two instances", reference.value))
             };
             let help = "an ENI belongs to one instance";
             report.add(code, reference.span, message, help).related(first, "first here");

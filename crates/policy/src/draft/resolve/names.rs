@@ -116,9 +116,10 @@ impl Names {
         let meant = did_you_mean(&reference.value, names());
         let known: Vec<_> = names().take(10).collect();
         let more = if self.objects.len() > 10 { ", …" } else { "" };
-        let help = match known.is_empty() {
-            true => format!("the file has no {kind}"),
-            false => format!("{meant}there are: {}{more}", known.join(", ")),
+        let help = if known.is_empty() {
+            format!("the file has no {kind}")
+        } else {
+            format!("{meant}there are: {}{more}", known.join(", "))
         };
         let message = format!("there is no {kind} `{}`", short(&reference.value));
         report.add(Code::UnknownReference, reference.span, message, help);

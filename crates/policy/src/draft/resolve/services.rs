@@ -32,7 +32,7 @@ pub(super) fn services(scope: &Scope<'_>, report: &mut Report<'_>) -> Option<Vec
 }
 
 fn service(scope: &Scope<'_>, name: &Text, table: &ServiceTable, report: &mut Report<'_>) -> Option<Service> {
-    let attachment = devices::attachment(&table.attach, name, report);
+    let attachment = devices::attachment(&table.attach, report);
     if let Some(list) = table.addresses.given()
         && list.items.is_empty()
         && list.complete
