@@ -95,6 +95,12 @@ pub fn service_mac(vpc_id: &str, name: &str) -> MacAddr {
     derived_mac("service", &format!("{vpc_id} {name}"))
 }
 
+/// MAC address of a subnet's implicit router: locally administered, unicast, derived from the subnet's id.
+#[must_use]
+pub fn router_mac(subnet_id: &str) -> MacAddr {
+    derived_mac("router", subnet_id)
+}
+
 fn derived_mac(kind: &str, text: &str) -> MacAddr {
     let [.., first, second, third, fourth, fifth, sixth] = hash(&["mac", kind, text]).to_be_bytes();
     MacAddr([(first | 0b10) & !0b1, second, third, fourth, fifth, sixth])

@@ -1,10 +1,19 @@
 //! The VPC model, its validation from a configuration file, and its compiled classifiers.
 #![forbid(unsafe_code)]
 
+mod classifier;
 pub mod diagnostics;
 pub mod draft;
+mod filter;
 pub mod ids;
 pub mod model;
+pub mod snapshot;
 
+pub use classifier::{ClassifierSize, CompiledAcl, GroupSet};
 pub use diagnostics::{Diagnostic, Diagnostics};
+pub use filter::{AclDecision, FilterKey, GroupMatch, Match};
 pub use model::{Direction, Vpc};
+pub use snapshot::{
+    CompiledEni, CompiledService, CompiledSubnet, EniKey, InstanceKey, PortKey, Reserved, RuleName, RuleSlot,
+    ServiceKey, Snapshot, Statistics,
+};

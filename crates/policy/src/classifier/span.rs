@@ -1,0 +1,144 @@
+//! Ranges of values of a field, and the two kinds of address as numbers.
+
+use std::net::IpAddr;
+
+use crate::model::Cidr;
+
+/// Every value from `low` to `high`, both included.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Span<T> {
+    pub(crate) low: T,
+    pub(crate) high: T,
+}
+
+impl<T: Number> Span<T> {
+    pub(crate) fn point(value: T) -> Self {
+        Self { low: value, high: value }
+    }
+
+    pub(crate) fn contains(&self, value: T) -> bool {
+        self.low <= value && value <= self.high
+    }
+}
+
+/// The same values as disjoint spans that do not touch, ascending.
+pub(crate) fn merged<T: Number>(mut spans: Vec<Span<T>>) -> Vec<Span<T>> {
+    spans.sort_unstable();
+    spans.dedup_by(|next, last| {
+        let touches = last.high.successor().is_none_or(|after| next.low <= after);
+        if touches {
+            last.high = last.high.max(next.high);
+        }
+        touches
+    });
+    spans
+}
+
+/// An unsigned number that a field holds.
+pub(crate) trait Number: Copy + Ord + std::fmt::Debug {
+    const ZERO: Self;
+
+    /// The next one, if there is one.
+    fn successor(self) -> Option<Self>;
+
+    /// `self - base`, which must not be negative, divided by 2^`shift`; capped to what a `usize` holds.
+    fn bucket(self, base: Self, shift: u32) -> usize;
+
+    /// `self + bucket * 2^shift`, which must be in range: the inverse of [`Number::bucket`].
+    fn bucket_start(self, bucket: usize, shift: u32) -> Self;
+
+    /// Bits needed for the difference from `base`, which must not be negative.
+    fn width_from(self, base: Self) -> u32;
+}
+
+/// The address type of one family, as a number.
+pub(crate) trait Field: Number {
+    /// Whether the family is IPv6.
+    const IPV6: bool;
+
+    /// The addresses of a block of this family.
+    fn block(cidr: &Cidr) -> Option<Span<Self>>;
+
+    /// An address of this family.
+    fn address(address: &IpAddr) -> Option<Self>;
+}
+
+macro_rules! number {
+    ($type:ty) => {
+        impl Number for $type {
+            const ZERO: Self = 0;
+
+            #[inline]
+            fn successor(self) -> Option<Self> {
+                self.checked_add(1)
+            }
+
+            #[inline]
+            fn bucket(self, base: Self, shift: u32) -> usize {
+                usize::try_from((self - base) >> shift).unwrap_or(usize::MAX)
+            }
+
+            fn bucket_start(self, bucket: usize, shift: u32) -> Self {
+                self + (Self::try_from(bucket).unwrap_or(Self::MAX) << shift)
+            }
+
+            fn width_from(self, base: Self) -> u32 {
+                Self::BITS - (self - base).leading_zeros()
+            }
+        }
+    };
+}
+
+number!(u32);
+number!(u128);
+
+impl Field for u32 {
+    const IPV6: bool = false;
+
+    fn block(cidr: &Cidr) -> Option<Span<Self>> {
+        let Cidr::V4(net) = cidr else { return None };
+        Some(Span { low: net.network().to_bits(), high: net.broadcast().to_bits() })
+    }
+
+    fn address(address: &IpAddr) -> Option<Self> {
+        let IpAddr::V4(v4) = address else { return None };
+        Some(v4.to_bits())
+    }
+}
+
+impl Field for u128 {
+    const IPV6: bool = true;
+
+    fn block(cidr: &Cidr) -> Option<Span<Self>> {
+        let Cidr::V6(net) = cidr else { return None };
+        Some(Span { low: net.network().to_bits(), high: net.broadcast().to_bits() })
+    }
+
+    fn address(address: &IpAddr) -> Option<Self> {
+        let IpAddr::V6(v6) = address else { return None };
+        Some(v6.to_bits())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlapping_and_touching_spans_merge() {
+        let spans =
+            [(5, 9), (0, 1), (2, 3), (7, 20), (22, 22), (u32::MAX, u32::MAX), (u32::MAX - 5, u32::MAX)];
+        let spans = spans.map(|(low, high)| Span { low, high }).to_vec();
+        let expected = [(0, 3), (5, 20), (22, 22), (u32::MAX - 5, u32::MAX)];
+        assert_eq!(merged(spans), expected.map(|(low, high)| Span { low, high }));
+    }
+
+    #[test]
+    fn blocks_belong_to_one_family() {
+        let all: Cidr = "::/0".parse().unwrap();
+        assert_eq!(u32::block(&all), None);
+        assert_eq!(u128::block(&all), Some(Span { low: 0, high: u128::MAX }));
+        let mapped: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
+        assert_eq!(u32::address(&mapped), None);
+    }
+}
