@@ -92,7 +92,8 @@ prepare_netns() {
 
 netns() {
     step build-release cargo build --quiet --locked --release -p palisade
-    PALISADE_BIN=$ROOT/target/release/palisade \
+    at_exit remove_netns_of_run
+    PALISADE_TEST_RUN=$RUN PALISADE_BIN=$ROOT/target/release/palisade \
         step netns cargo test --locked -p palisade-tests -- --test-threads=1
 }
 

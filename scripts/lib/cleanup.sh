@@ -7,6 +7,7 @@
 #   spawn LOG COMMAND...  a background process, ended at exit; its pid is in SPAWNED
 #   end_process PID...    ends what run or spawn started, children included: TERM, then KILL after five seconds
 #   make_netns NAME       a namespace called $RUN-NAME, removed at exit
+#   remove_netns_of_run   for at_exit, where another program makes namespaces called $RUN-…
 #
 # Names carry the pid of the run, and only names registered here are removed, so two runs never touch each other's.
 
@@ -75,6 +76,14 @@ make_netns() {
     ip netns add "$RUN-$1"
     at_exit ip netns del "$RUN-$1"
     ip -n "$RUN-$1" link set lo up
+}
+
+# Every namespace that has this run's prefix: for those that a program of the run has made.
+remove_netns_of_run() {
+    local name
+    while read -r name _; do
+        [[ $name != "$RUN"-* ]] || ip netns del "$name"
+    done < <(ip netns list)
 }
 
 # Runs a command in one of this run's namespaces.

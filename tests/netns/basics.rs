@@ -33,7 +33,7 @@ fn return_traffic_needs_no_rule_of_the_group() {
     );
     let bed = Bed::start(Setup::taps(), &policy);
     let (a, b) = (&bed.guest("a").netns, &bed.guest("b").netns);
-    let _server = tool::Background::start(b, "/usr/bin/python3 -m http.server 80 --directory /proc/self/net");
+    let _server = tool::Background::start(b, "python3 -m http.server 80 --directory /proc/self/net");
     tool::await_listener(b, 80);
     let page = tool::run(a, Duration::from_secs(5), "curl -sS -m 4 http://10.0.2.10/dev");
     assert!(page.expect("curl").contains("eth0"));

@@ -62,7 +62,7 @@ impl VnetHeader {
 #[must_use]
 pub fn send_with_header(netns: &Netns, header: &VnetHeader, frame: &[u8]) -> bool {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/vnet_inject.py");
-    let mut command = netns.command("/usr/bin/python3");
+    let mut command = netns.command("python3");
     command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|why| panic!("python3: {why}"));
     let bytes = header.bytes().into_iter().chain(frame.iter().copied());
