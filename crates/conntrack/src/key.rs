@@ -123,10 +123,8 @@ impl Hash for Key {
 fn words(address: IpAddr) -> [u64; 2] {
     match address {
         IpAddr::V4(v4) => [0, u64::from(v4.to_bits())],
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, e, f, g, h] = v6.segments().map(u64::from);
-            [a << 48 | b << 32 | c << 16 | d, e << 48 | f << 32 | g << 16 | h]
-        }
+        IpAddr::V6(v6) => [v6.to_bits() >> 64, v6.to_bits() & u128::from(u64::MAX)]
+            .map(|half| u64::try_from(half).expect("shifted or masked to 64 bits")),
     }
 }
 
