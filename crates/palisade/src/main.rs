@@ -1,2 +1,46 @@
-//! .
-fn main() {}
+//! Palisade: the traffic controls of an Amazon VPC on real packets.
+//!
+//! The binary: command line, assembly of the daemon, control socket, output. It knows nothing of how a packet is judged.
+#![forbid(unsafe_code)]
+
+mod check;
+mod cli;
+mod control;
+mod failure;
+mod logging;
+mod pages;
+mod rule_text;
+mod screen;
+mod table;
+mod view;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Exit;
+use crate::screen::Screen;
+
+fn main() -> ExitCode {
+    let Cli { look, command } = Cli::parse();
+    let mut screen = Screen::standard(look);
+    match execute(&mut screen, command) {
+        Ok(exit) => exit.into(),
+        // Whoever read the output has seen enough, as in `palisade conns | head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok.into(),
+        Err(_) => Exit::Failed.into(),
+    }
+}
+
+/// Carries out a command. Errors are those of writing its output.
+fn execute(screen: &mut Screen, command: Command) -> io::Result<Exit> {
+    match command {
+        Command::Check(request) => check::check(screen, &request),
+        Command::Schema => pages::schema(screen),
+        Command::Completions(request) => pages::completions(screen, request.shell),
+        Command::Man(request) => pages::man(screen, request.dir.as_deref()),
+        _ => Ok(Exit::Failed),
+    }
+}

@@ -1,0 +1,311 @@
+//! The command line: what can be asked for and how it is explained.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+const AFTER_HELP: &str = "\
+Exit status:
+  0  it is done, or the answer is yes
+  1  the answer is no: a configuration has errors, a reload is refused, a packet is not delivered (explain --exit-code)
+  2  the command line is wrong
+  3  no daemon answers: none runs, several run and none was named, or its socket may not be opened
+  4  something failed: a file cannot be read, a device cannot be opened, another daemon is at work
+
+Environment:
+  PALISADE_SOCKET  control socket of the daemon, as --socket
+  PALISADE_LOG     what `run` logs, as --log-level
+  NO_COLOR         no colour, whatever the output is
+
+Files:
+  /run/palisade/VPC-ID.sock  control socket, unless the configuration or --socket says otherwise";
+
+/// The traffic controls of an Amazon VPC on real packets.
+///
+/// Palisade forwards packets between the network interfaces of a VPC that one file describes, and applies its network ACLs
+/// and security groups on the way.
+#[derive(Debug, Parser)]
+#[command(name = "palisade", version, after_long_help = AFTER_HELP, propagate_version = true)]
+#[command(arg_required_else_help = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) look: Look,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Look {
+    /// Form of the results on standard output
+    #[arg(long, short, value_enum, global = true, default_value_t, value_name = "FORM")]
+    pub(crate) output: Format,
+    /// When to use colour; `auto` means on a terminal
+    #[arg(long, value_enum, global = true, default_value_t, value_name = "WHEN")]
+    pub(crate) color: When,
+}
+
+/// Form of results.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// Tables and sentences
+    #[default]
+    Table,
+    /// JSON documents
+    Json,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum When {
+    /// On a terminal, unless the environment variable `NO_COLOR` is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(Run),
+    Check(Check),
+    /// Print the JSON Schema of a configuration file, for editors
+    Schema,
+    Status(Status),
+    Conns(Conns),
+    Explain(Explain),
+    Reload(Reload),
+    Completions(Completions),
+    Man(Man),
+}
+
+/// Run the daemon in the foreground
+///
+/// Opens the devices, forwards, and tells the service manager when it does. SIGHUP reads the configuration again;
+/// SIGTERM and SIGINT stop it, remove what it made and report totals. If anything fails at the start, nothing is
+/// forwarded. An error in a configuration that is read again leaves the one in force untouched.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Run {
+    /// Configuration file
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) config: PathBuf,
+    /// Control socket to make; absent: the configuration's, else /run/palisade/VPC-ID.sock
+    #[arg(long, value_name = "PATH", env = "PALISADE_SOCKET", value_hint = ValueHint::FilePath)]
+    pub(crate) socket: Option<PathBuf>,
+    /// Write what crosses each port to a file in this directory, DIR/PORT.pcapng
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) capture: Option<PathBuf>,
+    /// How the kernel's own stack is kept off the interfaces of packet attachments
+    #[arg(long, value_enum, default_value_t, value_name = "METHOD")]
+    pub(crate) takeover: Takeover,
+    /// Microseconds that a worker polls after a frame before it sleeps: shorter round trips for more CPU time
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    pub(crate) spin: u64,
+    #[command(flatten)]
+    pub(crate) log: Log,
+}
+
+/// How the kernel's own stack is kept off an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum Takeover {
+    /// tcx, or nftables where the kernel lacks it
+    #[default]
+    Auto,
+    /// A BPF program at the tcx hooks (Linux 6.6)
+    Tcx,
+    /// An nftables table of family netdev (Linux 5.16)
+    Nftables,
+}
+
+/// What the daemon logs on standard error.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Log {
+    /// Form of the log
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    pub(crate) log_format: LogFormat,
+    /// Least severe level logged, of all or per module: `warn`, `info,palisade_io=debug`
+    #[arg(long, value_name = "LEVELS", env = "PALISADE_LOG", default_value = "info")]
+    pub(crate) log_level: String,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    #[default]
+    Human,
+    /// One JSON object per line
+    Json,
+}
+
+/// Check configuration files and say everything that is wrong with them
+///
+/// With `--output json`, one document per file: the VPC with every default filled in, or the errors.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Configuration files
+    #[arg(required = true, value_name = "CONFIG", value_hint = ValueHint::FilePath)]
+    pub(crate) configs: Vec<PathBuf>,
+    /// Also list subnets, rules, interfaces and services as they were understood
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+/// Which daemon to ask.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Client {
+    /// Control socket of the daemon; absent: the only one in /run/palisade
+    #[arg(long, value_name = "PATH", env = "PALISADE_SOCKET", value_hint = ValueHint::FilePath)]
+    pub(crate) socket: Option<PathBuf>,
+}
+
+/// Show what the daemon does: ports, packets, drops, connections
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) client: Client,
+}
+
+/// List tracked connections
+#[derive(Debug, Args)]
+pub(crate) struct Conns {
+    #[command(flatten)]
+    pub(crate) client: Client,
+    /// Only those of this network interface, by name or id
+    #[arg(long, value_name = "ENI")]
+    pub(crate) eni: Option<String>,
+    /// Most connections to list
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+}
+
+/// Tell what would happen to a packet, stage by stage, and which rule decides
+///
+/// With a configuration file the answer is that of a daemon that has just started; without one, the running daemon
+/// answers, and its connections count. Nothing is sent and nothing is changed.
+///
+/// A packet is written as `[PORT] PROTOCOL SOURCE > DESTINATION [WORD …]`:
+///
+///   tcp 10.0.1.10:40000 > 10.0.2.10:443 syn
+///   udp 10.0.1.10:5353 > 10.0.2.10:53 len 100
+///   icmp 10.0.1.10 > 10.0.2.10 echo-request
+///   web-1 tcp 10.9.9.9:1 > 10.0.2.10:443       a forged source, sent by web-1
+#[derive(Debug, Args)]
+#[command(allow_missing_positional = true, verbatim_doc_comment)]
+pub(crate) struct Explain {
+    /// Configuration file to judge by; absent: the running daemon
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// The packet, as one argument
+    #[arg(required = true)]
+    pub(crate) packet: String,
+    #[command(flatten)]
+    pub(crate) client: Client,
+    /// Exit with status 1 unless the packet is delivered
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub(crate) exit_code: bool,
+}
+
+/// Have the daemon read its configuration file again
+///
+/// The new policy replaces the old one at once for every worker, and established connections live on as AWS has it. If
+/// the file has errors, or a new device cannot be opened, nothing changes and the reasons are printed.
+#[derive(Debug, Args)]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    pub(crate) client: Client,
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// Print the manual page, or write one page per command into a directory
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Directory for palisade.1, palisade-run.1 and so on; absent: palisade.1 on standard output
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(["palisade"].iter().chain(line))
+    }
+
+    fn refused(line: &[&str]) -> ErrorKind {
+        parse(line).expect_err("this command line is wrong").kind()
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_has_help() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {} has no help", command.get_name(), arg.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn explain_takes_a_file_or_none() {
+        let Command::Explain(alone) = parse(&["explain", "icmp a > b"]).unwrap().command else { panic!() };
+        assert_eq!((alone.config, alone.packet.as_str()), (None, "icmp a > b"));
+        let Command::Explain(with) = parse(&["explain", "vpc.toml", "icmp a > b"]).unwrap().command else {
+            panic!()
+        };
+        assert_eq!((with.config, with.packet.as_str()), (Some(PathBuf::from("vpc.toml")), "icmp a > b"));
+        assert_eq!(refused(&["explain"]), ErrorKind::MissingRequiredArgument);
+    }
+
+    #[test]
+    fn the_output_form_stands_before_or_behind_the_command() {
+        let before = parse(&["--output", "json", "status"]).unwrap();
+        let behind = parse(&["status", "--output", "json"]).unwrap();
+        assert_eq!((before.look.output, behind.look.output), (Format::Json, Format::Json));
+        assert_eq!(parse(&["status"]).unwrap().look.output, Format::Table);
+        assert_eq!(refused(&["status", "--output", "xml"]), ErrorKind::InvalidValue);
+    }
+
+    #[test]
+    fn check_needs_a_file_and_takes_many() {
+        let Command::Check(check) = parse(&["check", "a.toml", "b.toml", "-v"]).unwrap().command else {
+            panic!()
+        };
+        assert_eq!(check.configs.len(), 2);
+        assert!(check.verbose);
+        assert_eq!(refused(&["check"]), ErrorKind::MissingRequiredArgument);
+    }
+
+    #[test]
+    fn limits_have_bounds() {
+        assert_eq!(refused(&["conns", "--limit", "0"]), ErrorKind::ValueValidation);
+        assert_eq!(refused(&["run", "a.toml", "--spin", "2000000"]), ErrorKind::ValueValidation);
+    }
+
+    #[test]
+    fn the_client_commands_take_a_socket_and_check_does_not() {
+        for command in [&["status"][..], &["conns"], &["reload"], &["explain", "icmp a > b"]] {
+            let line = [command, &["--socket", "/tmp/p.sock"]].concat();
+            assert!(parse(&line).is_ok(), "{line:?}");
+        }
+        assert_eq!(refused(&["check", "a.toml", "--socket", "/tmp/p.sock"]), ErrorKind::UnknownArgument);
+    }
+}

@@ -1,0 +1,182 @@
+//! One JSON request per line, one JSON answer per line.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Longest request in bytes, its newline included.
+pub(crate) const MAX_REQUEST: usize = 65_536;
+
+/// What a client may ask.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// What the daemon does.
+    Status {},
+    /// Tracked connections.
+    Conns(ConnsRequest),
+    /// What would happen to a packet.
+    Explain {
+        /// The packet, in the notation of `palisade explain`.
+        packet: String,
+    },
+    /// Read the configuration again.
+    Reload {},
+    /// Version of the daemon.
+    Version {},
+}
+
+/// Which connections to list.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConnsRequest {
+    /// Only those of this ENI, by name or id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) eni: Option<String>,
+    /// Most connections to list, 1 to 100,000.
+    #[serde(default = "default_limit")]
+    pub(crate) limit: u32,
+}
+
+/// Most connections that one answer lists.
+pub(crate) const MAX_LIMIT: u32 = 100_000;
+
+fn default_limit() -> u32 {
+    1000
+}
+
+/// The answer to a request, as it crosses the socket.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Response<T> {
+    /// What was asked for.
+    Ok(T),
+    /// Why it cannot be had.
+    Error(Refusal),
+}
+
+/// Why a request is not carried out.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    /// For programs.
+    pub(crate) code: Code,
+    /// What is wrong.
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) help: String,
+    /// Of a configuration with errors: each of them, as `palisade check --output json` shows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) errors: Option<serde_json::Value>,
+    /// The same for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rendered: Option<String>,
+}
+
+/// Kinds of refusal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Code {
+    /// The request is not one.
+    BadRequest,
+    /// The request is longer than [`MAX_REQUEST`].
+    TooLong,
+    /// Too many clients.
+    Busy,
+    /// Something that was named does not exist.
+    Unknown,
+    /// The configuration file has errors, or cannot be read.
+    BadConfig,
+    /// The change could not be carried out; what was in force still is.
+    Failed,
+    /// A fault of the daemon.
+    Internal,
+}
+
+impl Refusal {
+    /// A refusal without a list of errors.
+    pub(crate) fn new(code: Code, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { code, message: message.into(), help: help.into(), errors: None, rendered: None }
+    }
+}
+
+/// Reads one line, which need not be JSON.
+pub(crate) fn read<T: DeserializeOwned>(line: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(line)
+}
+
+/// One line with its newline.
+///
+/// # Errors
+/// A value that JSON cannot express, which no type of the protocol is.
+pub(crate) fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(text: &str) -> Result<Request, serde_json::Error> {
+        read(text.as_bytes())
+    }
+
+    #[test]
+    fn requests_are_read_as_documented() {
+        assert_eq!(request(r#"{"command":"status"}"#).unwrap(), Request::Status {});
+        let all = Request::Conns(ConnsRequest { eni: None, limit: 1000 });
+        assert_eq!(request(r#"{"command":"conns"}"#).unwrap(), all);
+        let some = Request::Conns(ConnsRequest { eni: Some("web-1".to_owned()), limit: 5 });
+        assert_eq!(request(r#"{"command":"conns","eni":"web-1","limit":5}"#).unwrap(), some);
+        let explain = Request::Explain { packet: "icmp 10.0.0.1 > 10.0.0.2".to_owned() };
+        assert_eq!(request(r#"{"command":"explain","packet":"icmp 10.0.0.1 > 10.0.0.2"}"#).unwrap(), explain);
+    }
+
+    #[test]
+    fn what_is_not_a_request_is_refused() {
+        let wrong = [
+            "",
+            "status",
+            "[]",
+            r#"{"command":"halt"}"#,
+            r#"{"command":"explain"}"#,
+            r#"{"command":"conns","limit":-1}"#,
+            r#"{"command":"conns","enni":"a"}"#,
+            r#"{"command":"status","x":1}"#,
+            "\u{0}\u{1}",
+        ];
+        for text in wrong {
+            assert!(request(text).is_err(), "{text:?} was taken for a request");
+        }
+    }
+
+    #[test]
+    fn requests_survive_the_way_there() {
+        for sent in [
+            Request::Status {},
+            Request::Conns(ConnsRequest { eni: Some("é".to_owned()), limit: 7 }),
+            Request::Explain { packet: "a\n\"b".to_owned() },
+            Request::Reload {},
+            Request::Version {},
+        ] {
+            let line = write(&sent).unwrap();
+            assert_eq!(
+                line.iter().position(|byte| *byte == b'\n'),
+                Some(line.len() - 1),
+                "one line per request"
+            );
+            assert_eq!(read::<Request>(&line).unwrap(), sent);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_ok_or_an_error() {
+        let line = write(&Response::Ok(7)).unwrap();
+        assert_eq!(line, b"{\"ok\":7}\n");
+        let refusal: Response<u8> = Response::Error(Refusal::new(Code::BadRequest, "no", "yes"));
+        assert_eq!(
+            write(&refusal).unwrap(),
+            b"{\"error\":{\"code\":\"bad-request\",\"message\":\"no\",\"help\":\"yes\"}}\n"
+        );
+    }
+}
