@@ -62,16 +62,16 @@ prepare() {
 }
 
 measure_all() {
-    local round middle offloads gbits retransmits
+    local round middle offloads
     for ((round = 1; round <= ROUNDS; round++)); do
         for middle in nft tap packet; do
             build "$middle"
             for offloads in on off; do
                 set_offloads "$offloads"
-                read -r gbits retransmits < <(iperf)
-                say "round $round, $middle, offloads $offloads: $gbits Gbit/s, $retransmits retransmissions"
+                iperf
+                say "round $round, $middle, offloads $offloads: $GBITS Gbit/s, $RETRANSMITS retransmissions"
                 jq -cn --arg middle "$middle" --arg offloads "$offloads" --argjson round "$round" \
-                    --argjson gbits "$gbits" --argjson retransmits "$retransmits" '$ARGS.named' >>"$TMP/lines"
+                    --argjson gbits "$GBITS" --argjson retransmits "$RETRANSMITS" '$ARGS.named' >>"$TMP/lines"
             done
             tear_down
         done
@@ -266,15 +266,15 @@ set_offloads() {
     done
 }
 
-# Prints Gbit/s and retransmissions of one measurement.
+# One measurement, into GBITS and RETRANSMITS.
 iperf() {
     spawn "$TMP/iperf.log" inside server iperf3 -s -1
     wait_until 5 server_listens || die "iperf3 does not listen"
     run ip netns exec "$RUN-client" timeout $((SECONDS_EACH + 10)) iperf3 -c "$SERVER" --connect-timeout 3000 \
         -C cubic -t "$SECONDS_EACH" --json >"$TMP/iperf.json" || true
     end_process "$SPAWNED"
-    jq -r '"\((.end.sum_received.bits_per_second // 0) / 1e6 | round / 1000) \(.end.sum_sent.retransmits // 0)"' \
-        "$TMP/iperf.json"
+    GBITS=$(jq '(.end.sum_received.bits_per_second // 0) / 1e6 | round / 1000' "$TMP/iperf.json")
+    RETRANSMITS=$(jq '.end.sum_sent.retransmits // 0' "$TMP/iperf.json")
 }
 
 server_listens() { [[ $(inside server ss -Htnl 'sport = :5201') ]]; }

@@ -61,13 +61,13 @@ spawn() {
 
 end_process() {
     local pid i
-    for pid in "$@"; do kill -TERM -- "-$pid" 2>/dev/null; done
+    for pid in "$@"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
     for pid in "$@"; do
         for ((i = 0; i < 100; i++)); do
             kill -0 -- "-$pid" 2>/dev/null || continue 2
             sleep 0.05
         done
-        kill -KILL -- "-$pid" 2>/dev/null
+        kill -KILL -- "-$pid" 2>/dev/null || true
     done
     return 0
 }

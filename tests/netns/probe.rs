@@ -79,11 +79,7 @@ impl<'a> Probe<'a> {
         let before = self.bed.daemon().drops(reason);
         self.reaches_nobody(what, make);
         let after = self.bed.daemon().drops(reason);
-        assert!(
-            after > before,
-            "{what}: not counted as {reason}; drops: {}",
-            self.bed.daemon().status()["drops"]
-        );
+        assert!(after > before, "{what}: not counted as {reason}; drops: {}", self.bed.daemon().all_drops());
     }
 
     /// What a watcher saw.
