@@ -7,7 +7,9 @@
 //! This is the only crate with unsafe code; all of it stands in the private module `sys`.
 
 mod burst;
+mod capture;
 mod error;
+mod faulty;
 mod interface;
 mod link;
 mod netns;
@@ -17,12 +19,16 @@ mod spec;
 mod sys;
 mod takeover;
 mod tap;
+mod traced;
 
 pub use burst::{Burst, FrameInfo, MAX_FRAME};
+pub use capture::{Captured, PcapWriter};
 pub use error::{Place, PortError};
+pub use faulty::{Faults, Faulty};
 pub use interface::{Interface, interfaces};
 pub use packet::open_packet;
 pub use port::{Capabilities, Outgoing, Port, Receive, Transmit, TransmitError};
 pub use spec::{DefaultRoutes, NetworkSetup, PacketSpec, TakeoverMethod, TapSpec};
 pub use takeover::Takeover;
 pub use tap::open_tap;
+pub use traced::Traced;

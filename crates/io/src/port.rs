@@ -7,7 +7,10 @@ use std::sync::Arc;
 use palisade_packet::{MacAddr, VnetHeader};
 
 use crate::burst::Burst;
+use crate::capture::PcapWriter;
+use crate::faulty::{Faults, Faulty};
 use crate::takeover::Takeover;
+use crate::traced::Traced;
 
 /// The end that frames from the guest come out of; owned by one worker.
 pub trait Receive: Send {
@@ -102,6 +105,54 @@ pub struct Port {
     pub mac: MacAddr,
     /// Maximum transmission unit of the interface, in bytes of IP packet.
     pub mtu: u16,
+}
+
+impl Port {
+    /// Tells every frame of the port to `tracing`, at level trace.
+    #[must_use]
+    pub fn traced(self) -> Self {
+        let receive = Box::new(Traced::new(&self.name, self.receive));
+        let transmit = Arc::new(Traced::new(&self.name, self.transmit));
+        Self { receive, transmit, ..self }
+    }
+
+    /// Gives both directions of the port the same faults. For tests.
+    #[must_use]
+    pub fn faulty(self, faults: Faults) -> Self {
+        let receive = Box::new(Faulty::new(self.receive, faults));
+        Self { receive, transmit: Arc::new(Faulty::new(self.transmit, faults)), ..self }
+    }
+
+    /// Captures both directions of the port.
+    #[must_use]
+    pub fn captured(self, writer: &Arc<PcapWriter>) -> Self {
+        let receive = Box::new(writer.wrap(self.receive));
+        Self { receive, transmit: Arc::new(writer.wrap(self.transmit)), ..self }
+    }
+}
+
+impl<T: Receive + ?Sized> Receive for Box<T> {
+    fn receive(&mut self, burst: &mut Burst) -> io::Result<usize> {
+        (**self).receive(burst)
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        (**self).as_fd()
+    }
+
+    fn lost(&mut self) -> u64 {
+        (**self).lost()
+    }
+}
+
+impl<T: Transmit + ?Sized> Transmit for Arc<T> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    fn transmit(&self, frames: &[Outgoing<'_>], failed: &mut dyn FnMut(usize, TransmitError)) {
+        (**self).transmit(frames, failed);
+    }
 }
 
 impl std::fmt::Debug for Port {
