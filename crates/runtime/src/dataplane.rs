@@ -1,0 +1,285 @@
+//! The control side: starts the workers, publishes to them, moves ports in and out, sums up.
+//!
+//! Every method may be called from any thread; those that change something exclude each other.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use palisade_engine::{CounterValues, Now};
+use palisade_io::Port;
+use palisade_policy::{PortKey, RuleSlot, Snapshot};
+
+use crate::clock::Clock;
+use crate::crew::{Crew, Hand};
+use crate::error::RuntimeError;
+use crate::inlet::Inlet;
+use crate::judge::Judge;
+use crate::laws;
+use crate::publication::Publication;
+use crate::registry::{PortState, PortTable};
+use crate::status::{PortStatus, PortValues, RuntimeStatus, Totals};
+
+/// How the data plane runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Worker threads, at least 1. One forwards both directions with the least work per packet; a second one helps only
+    /// if it has a CPU of its own.
+    pub workers: usize,
+    /// How long a worker polls after a frame before it sleeps; zero sleeps at once. Polling shortens round trips and
+    /// takes CPU time from guests that share the machine.
+    pub spin: Duration,
+    /// How long a change waits for the workers before it reports that it is not live yet.
+    pub patience: Duration,
+    /// Expired connections reclaimed at a time, every 10 ms under load.
+    pub reclaim_budget: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { workers: 1, spin: Duration::ZERO, patience: Duration::from_secs(2), reclaim_budget: 2048 }
+    }
+}
+
+/// Running workers and the ports they serve. Dropping it stops them.
+pub struct Dataplane {
+    judge: Arc<dyn Judge>,
+    clock: Clock,
+    options: Options,
+    publication: Arc<Publication>,
+    crew: Crew,
+    control: Mutex<Control>,
+}
+
+/// What only the control side needs.
+#[derive(Default)]
+struct Control {
+    ports: BTreeMap<PortKey, Attached>,
+    /// Counters of ports that were removed.
+    departed: PortValues,
+    /// Policies that a worker may still use; their state is retired with the next one that all have taken up.
+    unretired: Vec<Arc<Snapshot>>,
+}
+
+/// A port and who receives from it.
+struct Attached {
+    state: Arc<PortState>,
+    worker: usize,
+}
+
+impl Dataplane {
+    /// Starts the workers and returns once each of them forwards.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError`] if a thread or a port's place in it could not be had, or two ports have one key. All ports are
+    /// closed then.
+    pub fn start(
+        judge: Arc<dyn Judge>,
+        snapshot: Arc<Snapshot>,
+        ports: Vec<(PortKey, Port)>,
+        options: Options,
+    ) -> Result<Self, RuntimeError> {
+        let (clock, rule_slots) = (Clock::start(), snapshot.rule_slots());
+        let publication = Arc::new(Publication::new(snapshot, PortTable::default()));
+        let crew = Crew::muster(&judge, clock, &publication, options)?;
+        crew.make_room(rule_slots);
+        let dataplane = Self { judge, clock, options, publication, crew, control: Mutex::default() };
+        dataplane.await_epoch(1)?;
+        for (key, port) in ports {
+            dataplane.add_port(key, port)?;
+        }
+        Ok(dataplane)
+    }
+
+    /// Puts a policy in force; returns its generation once every worker forwards by it.
+    ///
+    /// State of ENIs and addresses that are gone is ended then (CT-26).
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::NotAcknowledged`] if a worker did not take it up in time. It is in force nevertheless.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) -> Result<u64, RuntimeError> {
+        let mut control = self.control();
+        self.crew.make_room(snapshot.rule_slots());
+        let (old, epoch) = self.publication.publish_snapshot(snapshot);
+        control.unretired.push(old);
+        self.await_epoch(epoch)?;
+        let new = self.publication.snapshot();
+        for old in control.unretired.drain(..) {
+            self.judge.retire(&old, &new);
+        }
+        Ok(new.generation())
+    }
+
+    /// Attaches a port, to the worker that has the fewest.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::PortExists`], [`RuntimeError::Wait`] or [`RuntimeError::Stopped`]; the port is closed then.
+    pub fn add_port(&self, key: PortKey, port: Port) -> Result<(), RuntimeError> {
+        let mut control = self.control();
+        if let Some(attached) = control.ports.get(&key) {
+            return Err(RuntimeError::PortExists { port: attached.state.name.clone() });
+        }
+        let Port { name, receive, transmit, .. } = port;
+        let state = Arc::new(PortState::new(key, name, transmit));
+        let worker = control.least_loaded(self.crew.len());
+        control.ports.insert(key, Attached { state: Arc::clone(&state), worker });
+        let received = self
+            .await_epoch(self.publication.publish_ports(control.table()).1)
+            .and_then(|()| self.crew.hand(worker).add(Inlet::new(state, receive), self.options.patience));
+        if received.is_err() {
+            control.ports.remove(&key);
+            self.publication.publish_ports(control.table());
+            self.crew.wake();
+        }
+        received
+    }
+
+    /// Detaches a port and closes it, which removes what was made for it. Frames that its guest sent and no worker has
+    /// read are lost.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::NoSuchPort`]; otherwise the port is gone, or will be as soon as the worker named in
+    /// [`RuntimeError::NotAcknowledged`] goes on.
+    pub fn remove_port(&self, key: PortKey) -> Result<(), RuntimeError> {
+        let mut control = self.control();
+        let attached = control.ports.remove(&key).ok_or(RuntimeError::NoSuchPort)?;
+        let receive = self.crew.hand(attached.worker).remove(key, self.options.patience);
+        let (old, epoch) = self.publication.publish_ports(control.table());
+        let acknowledged = self.await_epoch(epoch);
+        control.departed += attached.state.counters.values();
+        // In this order, so that the last holder of either half is this thread.
+        drop(old);
+        drop(receive?);
+        acknowledged
+    }
+
+    /// The time as workers tell it to the engine.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// The policy published last.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.publication.snapshot()
+    }
+
+    /// How often a rule has decided, in packets.
+    #[must_use]
+    pub fn rule_hits(&self, slot: RuleSlot) -> u64 {
+        self.crew.rule_hits(slot)
+    }
+
+    /// The state at this moment.
+    #[must_use]
+    pub fn status(&self) -> RuntimeStatus {
+        let control = self.control();
+        let snapshot = self.publication.snapshot();
+        let mut workers = self.crew.status();
+        for attached in control.ports.values() {
+            workers[attached.worker].ports += 1;
+        }
+        RuntimeStatus {
+            generation: workers.iter().map(|worker| worker.generation).min().unwrap_or_default(),
+            published_generation: snapshot.generation(),
+            ports: control
+                .ports
+                .values()
+                .map(|port| port.status(&snapshot, self.crew.hand(port.worker)))
+                .collect(),
+            workers,
+            counters: self.crew.counters(),
+            connections: self.judge.connections(),
+        }
+    }
+
+    /// Stops receiving, hands on what was received, ends the threads and closes the ports.
+    ///
+    /// A second call returns the same totals.
+    pub fn stop(&self) -> Totals {
+        let mut control = self.control();
+        self.publication.stop();
+        self.crew.dismiss();
+        let ports = std::mem::take(&mut control.ports);
+        for attached in ports.values() {
+            control.departed += attached.state.counters.values();
+        }
+        self.publication.publish_ports(PortTable::default());
+        drop(ports);
+        self.totals(&control.departed)
+    }
+
+    fn totals(&self, ports: &PortValues) -> Totals {
+        let counters: CounterValues = self.crew.counters();
+        let connections = self.judge.connections();
+        Totals { laws: laws::check(&counters, ports, &connections), counters, ports: *ports, connections }
+    }
+
+    /// Wakes the workers and waits until they have taken up what was published up to an epoch.
+    fn await_epoch(&self, epoch: u64) -> Result<(), RuntimeError> {
+        self.crew.wake();
+        let laggard = || self.crew.laggard(epoch);
+        if self.publication.wait(self.options.patience, || laggard().is_none()) {
+            return Ok(());
+        }
+        let Some(hand) = laggard() else { return Ok(()) };
+        Err(RuntimeError::NotAcknowledged { worker: hand.name().to_owned(), live: hand.generation() })
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Dataplane {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl std::fmt::Debug for Dataplane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dataplane").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    fn table(&self) -> PortTable {
+        PortTable::new(self.ports.values().map(|attached| Arc::clone(&attached.state)).collect())
+    }
+
+    fn least_loaded(&self, workers: usize) -> usize {
+        let load = |worker: &usize| self.ports.values().filter(|attached| attached.worker == *worker).count();
+        (0..workers).min_by_key(load).unwrap_or_default()
+    }
+}
+
+impl Attached {
+    fn status(&self, snapshot: &Snapshot, hand: &Hand) -> PortStatus {
+        let state = &self.state;
+        PortStatus {
+            owner: owner(snapshot, state.key),
+            service: matches!(state.key, PortKey::Service(_)),
+            device: state.name.clone(),
+            up: state.is_up(),
+            worker: hand.name().to_owned(),
+            values: state.counters.values(),
+        }
+    }
+}
+
+fn owner(snapshot: &Snapshot, key: PortKey) -> Option<String> {
+    match key {
+        PortKey::Eni(key) => snapshot.eni(key).map(|eni| snapshot.vpc()[eni.index].name.clone()),
+        PortKey::Service(key) => snapshot.service(key).map(|service| service.name.clone()),
+    }
+}
+
+#[cfg(test)]
+#[path = "dataplane_tests.rs"]
+mod tests;

@@ -1,0 +1,198 @@
+//! One burst, run to completion: every frame judged, then everything handed on, port by port.
+//!
+//! A forwarder belongs to one worker. Frames for one port keep the order in which they were judged, replies among them.
+
+use std::sync::Arc;
+
+use palisade_engine::{Counters, Delivery, DropReason, Now, Outcome, Received, Verdict};
+use palisade_io::{Burst, Outgoing};
+use palisade_packet::VnetHeader;
+use palisade_policy::Snapshot;
+
+use crate::judge::Judge;
+use crate::outlet::{Outlet, Place, Planned};
+use crate::registry::{PortState, PortTable, reason};
+use crate::status::Traffic;
+
+/// Frames handed to a port in one call.
+const BATCH: usize = 64;
+
+/// What holds for a whole burst.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) judge: &'a dyn Judge,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) ports: &'a PortTable,
+    pub(crate) now: Now,
+}
+
+/// Buffers of a worker, empty between bursts and kept.
+pub(crate) struct Forwarder {
+    counters: Arc<Counters>,
+    outlet: Outlet,
+    reply: Vec<u8>,
+    /// What goes out by each port, by its place in the table.
+    queues: Vec<Vec<Planned>>,
+    /// Places whose queue is not empty, in the order in which they were first used.
+    touched: Vec<usize>,
+}
+
+impl Forwarder {
+    pub(crate) fn new(counters: Arc<Counters>) -> Self {
+        Self {
+            counters,
+            outlet: Outlet::default(),
+            reply: Vec::new(),
+            queues: Vec::new(),
+            touched: Vec::new(),
+        }
+    }
+
+    /// Judges the frames of a burst that came in by `from` and hands on what is to be handed on.
+    pub(crate) fn forward(&mut self, scene: Scene<'_>, from: &PortState, burst: &mut Burst) {
+        if self.queues.len() < scene.ports.len() {
+            self.queues.resize_with(scene.ports.len(), Vec::new);
+        }
+        let mut frames: [&[u8]; Burst::MAX_FRAMES] = [&[]; Burst::MAX_FRAMES];
+        let mut received = Traffic::default();
+        for (at, ((frame, info), kept)) in burst.iter_mut().zip(&mut frames).enumerate() {
+            let info = Received { vnet: info.vnet, vlan: info.vlan, truncated: info.truncated };
+            let outcome = self.judge(scene, from, at, frame, info);
+            received.add(outcome.packets, frame.len());
+            *kept = frame;
+        }
+        from.counters.received(&received);
+        self.flush(scene.ports, &frames);
+    }
+
+    fn judge(
+        &mut self,
+        scene: Scene<'_>,
+        from: &PortState,
+        at: usize,
+        frame: &mut [u8],
+        info: Received,
+    ) -> Outcome {
+        let Scene { judge, snapshot, ports, now } = scene;
+        let outcome = judge.process(snapshot, &self.counters, now, from.key, frame, info, &mut self.reply);
+        if let Verdict::Deliver(delivery) = &outcome.verdict {
+            self.deliver(ports, at, frame, delivery, outcome.packets);
+        }
+        if outcome.reply {
+            self.answer(ports, from);
+        }
+        outcome
+    }
+
+    fn deliver(&mut self, ports: &PortTable, at: usize, frame: &mut [u8], delivery: &Delivery, packets: u32) {
+        let place = ports.place(delivery.to);
+        let Some((place, port)) = place.and_then(|place| Some((place, ports.at(place)?))) else {
+            return self.counters.dropped(DropReason::PortMissing, packets);
+        };
+        let queue = queue(&mut self.queues, &mut self.touched, place);
+        let planned = self.outlet.prepare(at, frame, delivery, port.can, queue);
+        // Law 1: the fragments beyond the first of each packet were generated here; what the plan lacks is lost here.
+        self.counters.generated(planned.saturating_sub(packets));
+        if planned < packets {
+            self.counters.dropped(DropReason::Mtu, packets - planned);
+        }
+    }
+
+    fn answer(&mut self, ports: &PortTable, to: &PortState) {
+        self.counters.generated(1);
+        match ports.place(to.key) {
+            Some(place) => {
+                let planned = self.outlet.keep(&self.reply);
+                queue(&mut self.queues, &mut self.touched, place).push(planned);
+            }
+            None => self.counters.dropped(DropReason::PortMissing, 1),
+        }
+    }
+
+    fn flush(&mut self, ports: &PortTable, frames: &[&[u8]]) {
+        let Self { counters, outlet, queues, touched, .. } = self;
+        for place in touched.drain(..) {
+            let Some((queue, port)) = queues.get_mut(place).zip(ports.at(place)) else { continue };
+            queue.chunks(BATCH).for_each(|batch| send(counters, outlet, port, batch, frames));
+            queue.clear();
+        }
+        outlet.clear();
+    }
+}
+
+/// The queue of a port, noted as not empty: the caller is about to add to it.
+fn queue<'q>(queues: &'q mut [Vec<Planned>], touched: &mut Vec<usize>, place: usize) -> &'q mut Vec<Planned> {
+    let queue = &mut queues[place];
+    if queue.is_empty() && !touched.contains(&place) {
+        touched.push(place);
+    }
+    queue
+}
+
+/// Hands at most [`BATCH`] frames to a port and counts what became of them.
+fn send(counters: &Counters, outlet: &Outlet, port: &PortState, batch: &[Planned], frames: &[&[u8]]) {
+    let mut outgoing: [Outgoing<'_>; BATCH] = [Outgoing { vnet: VnetHeader::default(), frame: &[] }; BATCH];
+    let mut all = Traffic::default();
+    for (slot, planned) in outgoing.iter_mut().zip(batch) {
+        let frame = match planned.place {
+            Place::Burst(at) => frames.get(at).copied().unwrap_or_default(),
+            Place::Made(offset, len) => outlet.made(offset, len),
+        };
+        *slot = Outgoing { vnet: planned.vnet, frame };
+        all.add(planned.packets, frame.len());
+    }
+    let outgoing = &outgoing[..batch.len().min(BATCH)];
+    let mut lost = Traffic::default();
+    port.transmit.transmit(outgoing, &mut |at, why| {
+        let (Some(planned), Some(frame)) = (batch.get(at), outgoing.get(at)) else { return };
+        lost.add(planned.packets, frame.frame.len());
+        counters.dropped(reason(why), planned.packets);
+        port.counters.dropped(why, planned.packets);
+    });
+    let sent = all.without(&lost);
+    counters.delivered(
+        u32::try_from(sent.packets).unwrap_or(u32::MAX),
+        usize::try_from(sent.bytes).unwrap_or(usize::MAX),
+    );
+    port.counters.sent(&sent);
+}
+
+#[cfg(test)]
+mod tests {
+    use palisade_conntrack::Instant;
+    use palisade_io::FrameInfo;
+
+    use super::*;
+    use crate::testing::{Ask, Obedient, frame, key, policy, port};
+
+    #[test]
+    fn a_second_burst_finds_the_buffers_of_the_first() {
+        let (judge, snapshot) = (Obedient::default(), policy(None));
+        let (ports, guests): (Vec<_>, Vec<_>) = ["a", "b"].map(port).into_iter().unzip();
+        let state =
+            |(number, port): (u8, palisade_io::Port)| PortState::new(key(number), port.name, port.transmit);
+        let ports: Vec<_> = (0..).zip(ports).map(state).map(Arc::new).collect();
+        let (from, table) = (Arc::clone(&ports[0]), PortTable::new(ports));
+        let now = Now { monotonic: Instant::from_secs(1), unix: std::time::Duration::ZERO };
+        let scene = Scene { judge: &judge, snapshot: &snapshot, ports: &table, now };
+        let mut forwarder = Forwarder::new(Arc::new(Counters::new()));
+        let capacities = |forwarder: &Forwarder| {
+            let queues: Vec<_> = forwarder.queues.iter().map(Vec::capacity).collect();
+            (queues, forwarder.touched.capacity(), forwarder.reply.capacity())
+        };
+        let forward = |forwarder: &mut Forwarder| {
+            let mut burst = Burst::new();
+            for n in 0..64 {
+                let ask = if n % 2 == 0 { Ask::DeliverTo(1) } else { Ask::Answer };
+                assert!(burst.push(&frame(ask, n), FrameInfo::default()));
+            }
+            forwarder.forward(scene, &from, &mut burst);
+        };
+        forward(&mut forwarder);
+        let first = capacities(&forwarder);
+        forward(&mut forwarder);
+        assert_eq!(capacities(&forwarder), first);
+        assert_eq!(guests.iter().map(|guest| guest.received().len()).collect::<Vec<_>>(), [64, 64]);
+        assert!(forwarder.queues.iter().all(Vec::is_empty) && forwarder.touched.is_empty());
+    }
+}

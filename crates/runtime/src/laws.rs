@@ -1,0 +1,81 @@
+//! The conservation laws: sums that agree however the traffic was, checked when the data plane stops.
+
+use palisade_conntrack::ConnTotals;
+use palisade_engine::CounterValues;
+use serde::Serialize;
+
+use crate::status::PortValues;
+
+/// One law, with both sides of the equation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct LawResult {
+    /// The equation in words.
+    pub name: &'static str,
+    /// Value of its left side.
+    pub left: u64,
+    /// Value of its right side.
+    pub right: u64,
+    /// Whether they agree.
+    pub holds: bool,
+}
+
+impl LawResult {
+    const fn new(name: &'static str, left: u64, right: u64) -> Self {
+        Self { name, left, right, holds: left == right }
+    }
+}
+
+/// Checks every law. They hold for counters of workers that have stopped; running ones may be read between two counts.
+pub(crate) fn check(
+    counters: &CounterValues,
+    ports: &PortValues,
+    connections: &ConnTotals,
+) -> Vec<LawResult> {
+    vec![
+        packets(counters),
+        received(counters, ports),
+        sent(counters, ports),
+        lives(connections),
+        stages(counters),
+    ]
+}
+
+/// Law 1. Nothing is held: bursts run to completion.
+fn packets(counters: &CounterValues) -> LawResult {
+    LawResult::new(
+        "packets in + generated = delivered + dropped + consumed",
+        counters.received + counters.generated,
+        counters.delivered + counters.dropped.total() + counters.consumed.total(),
+    )
+}
+
+/// The engine and the ports count independently of each other.
+fn received(counters: &CounterValues, ports: &PortValues) -> LawResult {
+    LawResult::new("packets in = packets received by ports", counters.received, ports.received.packets)
+}
+
+fn sent(counters: &CounterValues, ports: &PortValues) -> LawResult {
+    LawResult::new("packets delivered = packets sent by ports", counters.delivered, ports.sent.packets)
+}
+
+/// Law 3.
+fn lives(connections: &ConnTotals) -> LawResult {
+    let ConnTotals { created, alive, expired, closed, removed, .. } = *connections;
+    LawResult::new(
+        "connections created = alive + expired + closed + removed",
+        created,
+        alive + expired + closed + removed,
+    )
+}
+
+/// Law 4, of network ACLs and security groups together, because hits of rules are not told apart by stage.
+fn stages(counters: &CounterValues) -> LawResult {
+    let groups = [&counters.group_ingress, &counters.group_egress];
+    let reached =
+        [&counters.acl_ingress, &counters.acl_egress].into_iter().chain(groups).map(|stage| stage.reached);
+    LawResult::new(
+        "packets at ACLs and groups = hits of rules + default denials + related errors",
+        reached.sum(),
+        counters.rule_hits + groups.map(|stage| stage.by_default + stage.related).iter().sum::<u64>(),
+    )
+}

@@ -1,0 +1,249 @@
+//! A worker thread: waits for frames, runs each burst to completion, takes up what was published, keeps house.
+//!
+//! One burst per ready port and round, so that no port waits for longer than one burst of each other port.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::EventFd;
+use palisade_conntrack::Instant;
+use palisade_engine::{Counters, Now};
+use palisade_io::{Burst, Receive};
+use palisade_policy::PortKey;
+
+use crate::clock::Clock;
+use crate::forward::{Forwarder, Scene};
+use crate::inlet::Inlet;
+use crate::judge::Judge;
+use crate::publication::Reader;
+
+/// Events taken from the kernel at a time.
+const EVENTS: usize = 64;
+/// Token of the eventfd; ports have theirs from 0.
+const WAKE: u64 = u64::MAX;
+/// Time between two reclamations under load.
+const RECLAIM_EVERY: Duration = Duration::from_millis(10);
+/// Longest wait of the worker that keeps house, while there are connections and while there are none.
+const WAIT_BUSY: Duration = Duration::from_millis(100);
+const WAIT_IDLE: Duration = Duration::from_secs(1);
+/// Time between two looks at every port: at what it lost, and whether one that failed has recovered.
+const ROLL_CALL_EVERY: Duration = Duration::from_secs(1);
+
+/// What the control side asks of a running worker. Each is followed by a wake.
+pub(crate) enum Command {
+    /// Receive from a port; the answer is whether it can be waited for.
+    Add(Inlet, Sender<io::Result<()>>),
+    /// Give a port's receive half back.
+    Remove(PortKey, Sender<Option<Box<dyn Receive>>>),
+}
+
+/// What a worker is made of.
+pub(crate) struct Parts {
+    pub(crate) judge: Arc<dyn Judge>,
+    pub(crate) reader: Reader,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) clock: Clock,
+    pub(crate) wake: Arc<EventFd>,
+    pub(crate) commands: Receiver<Command>,
+    /// How long to poll after the last frame before sleeping.
+    pub(crate) spin: Duration,
+    /// Expired connections reclaimed at a time, if this is the worker that keeps house.
+    pub(crate) reclaim: Option<usize>,
+}
+
+/// A worker, owned by its thread.
+pub(crate) struct Worker {
+    parts: Parts,
+    epoll: Epoll,
+    forwarder: Forwarder,
+    burst: Burst,
+    /// By token; places of removed ports are used again.
+    inlets: Vec<Option<Inlet>>,
+    now: Now,
+    spin_until: Instant,
+    reclaim_at: Instant,
+    /// Longest wait until connections are reclaimed again.
+    reclaim_wait: Option<Duration>,
+    roll_call_at: Instant,
+    /// Some port has failed.
+    resting: bool,
+}
+
+impl Worker {
+    /// A worker without ports.
+    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&parts.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        let now = parts.clock.now();
+        Ok(Self {
+            forwarder: Forwarder::new(Arc::clone(&parts.counters)),
+            epoll,
+            burst: Burst::new(),
+            inlets: Vec::new(),
+            now,
+            spin_until: now.monotonic,
+            reclaim_at: now.monotonic,
+            reclaim_wait: parts.reclaim.map(|_| WAIT_IDLE),
+            roll_call_at: now.monotonic + ROLL_CALL_EVERY,
+            resting: false,
+            parts,
+        })
+    }
+
+    /// Receives from one more port.
+    pub(crate) fn add(&mut self, inlet: Inlet) -> io::Result<()> {
+        let token = self.inlets.iter().position(Option::is_none).unwrap_or(self.inlets.len());
+        inlet.watch(&self.epoll, token as u64)?;
+        match self.inlets.get_mut(token) {
+            Some(place) => *place = Some(inlet),
+            None => self.inlets.push(Some(inlet)),
+        }
+        Ok(())
+    }
+
+    /// Forwards until told to stop; gives the receive halves back, so that devices are closed on the control thread.
+    pub(crate) fn run(mut self) -> Vec<Box<dyn Receive>> {
+        let mut events = [EpollEvent::empty(); EVENTS];
+        loop {
+            self.parts.reader.refresh();
+            if self.parts.reader.stopping() {
+                break;
+            }
+            let ready = self.wait(&mut events);
+            let woken = self.serve(&events[..ready]);
+            if woken {
+                self.obey();
+            }
+            self.keep_house();
+        }
+        self.call_roll();
+        let Self { inlets, epoll, .. } = self;
+        inlets.into_iter().flatten().map(|inlet| inlet.close(&epoll)).collect()
+    }
+
+    fn wait(&mut self, events: &mut [EpollEvent]) -> usize {
+        let ready = match self.epoll.wait(events, self.patience()) {
+            Ok(ready) => ready,
+            Err(Errno::EINTR) => 0,
+            Err(error) => {
+                // Cannot happen with a valid descriptor and buffer; without the pause it would be a busy loop.
+                tracing::error!(%error, "epoll failed");
+                std::thread::sleep(Duration::from_millis(10));
+                0
+            }
+        };
+        if ready == 0 {
+            self.now = self.parts.clock.now();
+            if self.is_spinning() {
+                std::thread::yield_now();
+            }
+        }
+        ready
+    }
+
+    /// How long to sleep if no frame comes.
+    fn patience(&self) -> EpollTimeout {
+        if self.is_spinning() {
+            return EpollTimeout::ZERO;
+        }
+        let rest = self.resting.then_some(ROLL_CALL_EVERY);
+        match self.reclaim_wait.into_iter().chain(rest).min() {
+            // Rounded up: a wait that ends a moment early would be followed by one of nothing.
+            Some(wait) => {
+                EpollTimeout::try_from(wait + Duration::from_millis(1)).unwrap_or(EpollTimeout::NONE)
+            }
+            None => EpollTimeout::NONE,
+        }
+    }
+
+    fn is_spinning(&self) -> bool {
+        self.now.monotonic < self.spin_until
+    }
+
+    /// One burst from each port that has frames; whether the control side wants something.
+    fn serve(&mut self, events: &[EpollEvent]) -> bool {
+        let mut woken = false;
+        for event in events {
+            match event.data() {
+                WAKE => woken = true,
+                token => self.burst(token, event.events()),
+            }
+        }
+        woken
+    }
+
+    fn burst(&mut self, token: u64, events: EpollFlags) {
+        let Self { parts, epoll, forwarder, burst, inlets, now, spin_until, resting, .. } = self;
+        let place = usize::try_from(token).ok().and_then(|place| inlets.get_mut(place));
+        let Some(inlet) = place.and_then(Option::as_mut) else { return };
+        parts.reader.refresh();
+        let filled = inlet.fill(burst, epoll, events);
+        *resting |= inlet.is_resting();
+        *now = parts.clock.now();
+        if filled {
+            let Reader { snapshot, ports, .. } = &parts.reader;
+            let scene = Scene { judge: &*parts.judge, snapshot, ports, now: *now };
+            forwarder.forward(scene, &inlet.port, burst);
+            *spin_until = now.monotonic + parts.spin;
+        }
+    }
+
+    fn obey(&mut self) {
+        // Only resets the counter; an error would mean it was 0, as good as reset.
+        let _ = self.parts.wake.read();
+        while let Ok(command) = self.parts.commands.try_recv() {
+            match command {
+                Command::Add(inlet, answer) => {
+                    let key = inlet.port.key;
+                    if answer.send(self.add(inlet)).is_err() {
+                        // Whoever asked has given up and undone the rest.
+                        self.remove(key);
+                    }
+                }
+                Command::Remove(key, answer) => drop(answer.send(self.remove(key))),
+            }
+        }
+    }
+
+    fn remove(&mut self, key: PortKey) -> Option<Box<dyn Receive>> {
+        let is_it = |place: &&mut Option<Inlet>| place.as_ref().is_some_and(|inlet| inlet.port.key == key);
+        let inlet = self.inlets.iter_mut().find(is_it)?.take()?;
+        Some(inlet.close(&self.epoll))
+    }
+
+    fn keep_house(&mut self) {
+        let now = self.now.monotonic;
+        if now >= self.roll_call_at {
+            self.call_roll();
+            self.roll_call_at = now + ROLL_CALL_EVERY;
+        }
+        let Some(budget) = self.parts.reclaim else { return };
+        if now >= self.reclaim_at {
+            self.reclaim_wait = Some(self.reclaim(budget));
+            self.reclaim_at = now + RECLAIM_EVERY;
+        }
+    }
+
+    /// Reclaims expired connections; returns when to do so again at the latest.
+    fn reclaim(&self, budget: usize) -> Duration {
+        let judge = &self.parts.judge;
+        match judge.advance(self.now, budget) {
+            reclaimed if reclaimed >= budget => RECLAIM_EVERY,
+            _ if judge.connections().alive > 0 => WAIT_BUSY,
+            _ => WAIT_IDLE,
+        }
+    }
+
+    fn call_roll(&mut self) {
+        self.resting = false;
+        for (token, inlet) in self.inlets.iter_mut().enumerate() {
+            let Some(inlet) = inlet else { continue };
+            inlet.call(&self.epoll, token as u64);
+            self.resting |= inlet.is_resting();
+        }
+    }
+}
