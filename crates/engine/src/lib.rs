@@ -1,1 +1,24 @@
-//! .
+//! The walk of a packet: one function that forwarding, explaining and scenarios share.
+//!
+//! The page to read first is [`walk`](../src/walk.rs). Frames and the time come in, frames and counts go out; nothing
+//! here reads a clock, opens a file or knows a socket.
+#![forbid(unsafe_code)]
+
+mod counters;
+mod engine;
+mod explain;
+mod fragments;
+mod handover;
+mod intake;
+mod limiter;
+mod outcome;
+mod reason;
+mod stages;
+mod walk;
+mod witness;
+
+pub use counters::{CounterValues, Counters, StageValues, Tally};
+pub use engine::Engine;
+pub use explain::{Explanation, OutcomeReport, StageReport};
+pub use outcome::{Delivery, Link, Now, Outcome, Received, Reply, Side, Verdict, Walked};
+pub use reason::{Consumed, DropReason};

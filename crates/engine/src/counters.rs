@@ -1,0 +1,333 @@
+//! Counters of one worker. The worker alone writes them; anyone may read them at any time.
+//!
+//! A write is a relaxed load and store, not a locked instruction, because there is one writer. A reader may see two
+//! counters from slightly different moments; the conservation laws hold once the worker has stopped.
+
+use std::ops::{Add, AddAssign};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use palisade_packet::Direction;
+use palisade_policy::RuleSlot;
+use serde::Serialize;
+
+use crate::reason::{Consumed, DropReason};
+
+const CHUNK: usize = 4096;
+const CHUNKS: usize = 4096;
+
+/// Counters of one worker, in wire packets: a segmentation-offload frame counts as the packets it will become.
+#[derive(Debug)]
+pub struct Counters {
+    received: AtomicU64,
+    received_bytes: AtomicU64,
+    delivered: AtomicU64,
+    delivered_bytes: AtomicU64,
+    generated: AtomicU64,
+    dropped: [AtomicU64; DropReason::COUNT],
+    consumed: [AtomicU64; Consumed::COUNT],
+    acl: [StageCounters; 2],
+    group: [StageCounters; 2],
+    rules: Box<[OnceLock<Box<[AtomicU64]>>]>,
+    unattributed: AtomicU64,
+}
+
+/// What one stage did, in one direction.
+#[derive(Debug, Default)]
+struct StageCounters {
+    reached: AtomicU64,
+    by_default: AtomicU64,
+    related: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Counters {
+    /// All zero, without room for rules.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            received: AtomicU64::default(),
+            received_bytes: AtomicU64::default(),
+            delivered: AtomicU64::default(),
+            delivered_bytes: AtomicU64::default(),
+            generated: AtomicU64::default(),
+            dropped: std::array::from_fn(|_| AtomicU64::default()),
+            consumed: std::array::from_fn(|_| AtomicU64::default()),
+            acl: Default::default(),
+            group: Default::default(),
+            rules: std::iter::repeat_with(OnceLock::new).take(CHUNKS).collect(),
+            unattributed: AtomicU64::default(),
+        }
+    }
+
+    /// Makes room for hit counters of rule slots below `slots`. Called when a generation is taken up, not per packet.
+    ///
+    /// Slots beyond 16,777,216 share one counter.
+    pub fn ensure_rules(&self, slots: usize) {
+        for chunk in self.rules.iter().take(slots.div_ceil(CHUNK)) {
+            chunk.get_or_init(|| std::iter::repeat_with(AtomicU64::default).take(CHUNK).collect());
+        }
+    }
+
+    /// Packets came in by a port.
+    pub fn received(&self, packets: u32, bytes: usize) {
+        add(&self.received, packets.into());
+        add(&self.received_bytes, bytes as u64);
+    }
+
+    /// Packets went out by a port.
+    pub fn delivered(&self, packets: u32, bytes: usize) {
+        add(&self.delivered, packets.into());
+        add(&self.delivered_bytes, bytes as u64);
+    }
+
+    /// Packets were made here: ARP and neighbour answers, ICMP errors, and each fragment but the first of a packet.
+    pub fn generated(&self, packets: u32) {
+        add(&self.generated, packets.into());
+    }
+
+    /// Packets were dropped.
+    pub fn dropped(&self, reason: DropReason, packets: u32) {
+        add(&self.dropped[reason.index()], packets.into());
+    }
+
+    /// Packets were taken by the fabric itself.
+    pub fn consumed(&self, what: Consumed, packets: u32) {
+        add(&self.consumed[what.index()], packets.into());
+    }
+
+    /// An ACL decided, by the entry or `*` of this slot.
+    pub(crate) fn acl(&self, direction: Direction, slot: RuleSlot, by_default: bool, packets: u32) {
+        let stage = &self.acl[direction as usize];
+        add(&stage.reached, packets.into());
+        if by_default {
+            add(&stage.by_default, packets.into());
+        }
+        self.hit(slot, packets);
+    }
+
+    /// A security group's rules were consulted: a rule matched, or none.
+    pub(crate) fn group(&self, direction: Direction, slot: Option<RuleSlot>, packets: u32) {
+        let stage = &self.group[direction as usize];
+        add(&stage.reached, packets.into());
+        match slot {
+            Some(slot) => self.hit(slot, packets),
+            None => add(&stage.by_default, packets.into()),
+        }
+    }
+
+    /// A security group let an ICMP error pass because of the packet it quotes (CT-50, CT-52).
+    pub(crate) fn related(&self, direction: Direction, packets: u32) {
+        let stage = &self.group[direction as usize];
+        add(&stage.reached, packets.into());
+        add(&stage.related, packets.into());
+    }
+
+    fn hit(&self, slot: RuleSlot, packets: u32) {
+        add(self.rule(slot).unwrap_or(&self.unattributed), packets.into());
+    }
+
+    fn rule(&self, slot: RuleSlot) -> Option<&AtomicU64> {
+        let slot = slot.0 as usize;
+        self.rules.get(slot / CHUNK)?.get()?.get(slot % CHUNK)
+    }
+
+    /// Hits of one rule.
+    #[must_use]
+    pub fn rule_hits(&self, slot: RuleSlot) -> u64 {
+        self.rule(slot).map_or(0, |hits| hits.load(Relaxed))
+    }
+
+    /// The present values.
+    #[must_use]
+    pub fn values(&self) -> CounterValues {
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        let stage = |stage: &StageCounters| StageValues {
+            reached: read(&stage.reached),
+            by_default: read(&stage.by_default),
+            related: read(&stage.related),
+        };
+        let hits: u64 = self.rules.iter().filter_map(OnceLock::get).flatten().map(read).sum();
+        CounterValues {
+            received: read(&self.received),
+            received_bytes: read(&self.received_bytes),
+            delivered: read(&self.delivered),
+            delivered_bytes: read(&self.delivered_bytes),
+            generated: read(&self.generated),
+            dropped: Tally(self.dropped.iter().map(read).collect()),
+            consumed: Tally(self.consumed.iter().map(read).collect()),
+            acl_ingress: stage(&self.acl[Direction::Ingress as usize]),
+            acl_egress: stage(&self.acl[Direction::Egress as usize]),
+            group_ingress: stage(&self.group[Direction::Ingress as usize]),
+            group_egress: stage(&self.group[Direction::Egress as usize]),
+            rule_hits: hits + read(&self.unattributed),
+        }
+    }
+}
+
+/// Counters at one moment; values of several workers add up.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct CounterValues {
+    /// Packets that came in by ports.
+    pub received: u64,
+    /// Bytes of the frames they came in.
+    pub received_bytes: u64,
+    /// Packets that went out by ports, generated ones included.
+    pub delivered: u64,
+    /// Bytes of the frames they went out in.
+    pub delivered_bytes: u64,
+    /// Packets made here.
+    pub generated: u64,
+    /// Packets dropped, by [`DropReason`].
+    #[serde(serialize_with = "drops")]
+    pub dropped: Tally,
+    /// Packets consumed, by [`Consumed`].
+    #[serde(serialize_with = "consumptions")]
+    pub consumed: Tally,
+    /// Network ACLs, packets entering a subnet.
+    pub acl_ingress: StageValues,
+    /// Network ACLs, packets leaving a subnet.
+    pub acl_egress: StageValues,
+    /// Security groups, packets towards a guest that no connection entry covered.
+    pub group_ingress: StageValues,
+    /// Security groups, packets from a guest that no connection entry covered.
+    pub group_egress: StageValues,
+    /// Hits of all ACL entries, `*` included, and all group rules.
+    pub rule_hits: u64,
+}
+
+/// Counts indexed by a reason.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tally(Vec<u64>);
+
+impl Tally {
+    /// The count at one index.
+    #[must_use]
+    pub fn get(&self, index: usize) -> u64 {
+        self.0.get(index).copied().unwrap_or_default()
+    }
+
+    /// All counts together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+impl CounterValues {
+    /// Packets dropped for one reason.
+    #[must_use]
+    pub fn dropped_for(&self, reason: DropReason) -> u64 {
+        self.dropped.get(reason.index())
+    }
+}
+
+fn drops<S: serde::Serializer>(tally: &Tally, serializer: S) -> Result<S::Ok, S::Error> {
+    by_name(tally, DropReason::ALL.iter().map(|reason| reason.as_str()), serializer)
+}
+
+fn consumptions<S: serde::Serializer>(tally: &Tally, serializer: S) -> Result<S::Ok, S::Error> {
+    by_name(tally, Consumed::ALL.iter().map(|what| what.as_str()), serializer)
+}
+
+/// Counts that are not zero, as an object keyed by name.
+fn by_name<S: serde::Serializer>(
+    tally: &Tally,
+    names: impl Iterator<Item = &'static str>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(names.zip(&tally.0).filter(|(_, count)| **count != 0))
+}
+
+/// What one stage did, in one direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct StageValues {
+    /// Packets whose rules were consulted here.
+    pub reached: u64,
+    /// Of them, those denied because nothing matched.
+    pub by_default: u64,
+    /// Of them, ICMP errors that passed because of the packet they quote.
+    pub related: u64,
+}
+
+impl AddAssign<&CounterValues> for CounterValues {
+    fn add_assign(&mut self, other: &CounterValues) {
+        self.received += other.received;
+        self.received_bytes += other.received_bytes;
+        self.delivered += other.delivered;
+        self.delivered_bytes += other.delivered_bytes;
+        self.generated += other.generated;
+        self.dropped += &other.dropped;
+        self.consumed += &other.consumed;
+        self.acl_ingress = self.acl_ingress + other.acl_ingress;
+        self.acl_egress = self.acl_egress + other.acl_egress;
+        self.group_ingress = self.group_ingress + other.group_ingress;
+        self.group_egress = self.group_egress + other.group_egress;
+        self.rule_hits += other.rule_hits;
+    }
+}
+
+impl AddAssign<&Tally> for Tally {
+    fn add_assign(&mut self, other: &Tally) {
+        self.0.resize(self.0.len().max(other.0.len()), 0);
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, theirs)| *mine += theirs);
+    }
+}
+
+impl Add for StageValues {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            reached: self.reached + other.reached,
+            by_default: self.by_default + other.by_default,
+            related: self.related + other.related,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_hits_survive_growth() {
+        let counters = Counters::new();
+        counters.ensure_rules(1);
+        counters.acl(Direction::Egress, RuleSlot(0), false, 3);
+        counters.ensure_rules(10_000);
+        counters.acl(Direction::Egress, RuleSlot(9_999), true, 2);
+        assert_eq!(counters.rule_hits(RuleSlot(0)), 3);
+        assert_eq!(counters.rule_hits(RuleSlot(9_999)), 2);
+        let values = counters.values();
+        assert_eq!(values.acl_egress, StageValues { reached: 5, by_default: 2, related: 0 });
+        assert_eq!(values.rule_hits, 5);
+    }
+
+    #[test]
+    fn hits_without_room_are_not_lost() {
+        let counters = Counters::new();
+        counters.group(Direction::Ingress, Some(RuleSlot(u32::MAX)), 1);
+        assert_eq!(counters.values().rule_hits, 1);
+    }
+
+    #[test]
+    fn values_of_workers_add_up() {
+        let counters = Counters::new();
+        counters.dropped(DropReason::Mtu, 2);
+        let mut sum = CounterValues::default();
+        sum += &counters.values();
+        sum += &counters.values();
+        assert_eq!(sum.dropped_for(DropReason::Mtu), 4);
+        assert_eq!(sum.dropped.total(), 4);
+    }
+}

@@ -1,0 +1,379 @@
+//! The walk told to people: every stage a packet meets, what was consulted, what decided.
+
+use std::fmt;
+
+use palisade_packet::{Body, Direction, IpPacket, PacketSummary, Transport};
+use palisade_policy::model::{AclAction, GroupIndex};
+use palisade_policy::{AclDecision, CompiledEni, CompiledSubnet, PortKey, RuleSlot, Snapshot};
+use serde::Serialize;
+
+use crate::outcome::{Reply, Verdict, Walked};
+use crate::reason::DropReason;
+use crate::witness::{Event, Tracking, Witness};
+
+/// What would happen to a packet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Explanation {
+    /// Generation of the policy that was asked.
+    pub generation: u64,
+    /// Name of the port the packet comes in by.
+    pub from: String,
+    /// The packet in one line.
+    pub packet: String,
+    /// Every stage it meets, in order.
+    pub stages: Vec<StageReport>,
+    /// Where it ends.
+    pub outcome: OutcomeReport,
+}
+
+/// What one stage does with it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct StageReport {
+    /// Which stage: `admission`, `security-group`, `network-acl`, `hand-over` …
+    pub stage: &'static str,
+    /// Where: the name of the ENI, the subnet or the service.
+    pub at: String,
+    /// `ingress` or `egress`, for the stages that have a direction.
+    pub direction: Option<&'static str>,
+    /// `allowed`, `denied`, `passed` or `not-consulted`.
+    pub result: &'static str,
+    /// The rule or entry that decided.
+    pub rule: Option<String>,
+    /// What was looked at: the groups, the ACL, the connection table.
+    pub consulted: Vec<String>,
+    /// Why, in words.
+    pub note: String,
+}
+
+/// Where a packet ends.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct OutcomeReport {
+    /// `delivered`, `consumed` or `dropped`.
+    pub verdict: &'static str,
+    /// Port it is delivered to.
+    pub to: Option<String>,
+    /// Why it is dropped, or what consumed it.
+    pub reason: Option<&'static str>,
+    /// The same in words.
+    pub detail: String,
+    /// What goes back to the sender.
+    pub reply: Option<String>,
+}
+
+/// The witness of an explanation.
+pub(crate) struct Recorder<'s> {
+    snapshot: &'s Snapshot,
+    stages: Vec<StageReport>,
+}
+
+impl Witness for Recorder<'_> {
+    fn saw(&mut self, event: Event<'_>) {
+        match event {
+            Event::Admitted { eni } => {
+                self.push(
+                    "admission",
+                    self.eni(eni),
+                    "passed",
+                    "MAC address, spoof rules and source check pass",
+                );
+            }
+            Event::ServicePath { service } => {
+                let note = "a reserved address: no network ACL and no security group applies (RES-1)";
+                self.push("service-path", service.to_owned(), "passed", note);
+            }
+            Event::FragmentJoined => {
+                self.push(
+                    "fragments",
+                    String::new(),
+                    "passed",
+                    "judged with the ports of its first fragment (CT-60)",
+                );
+            }
+            Event::GroupTracked { eni, direction } => {
+                let note = "belongs to a tracked connection: no rule is consulted (CT-3)";
+                self.group(eni, direction, "allowed", None, vec!["connection table".to_owned()], note);
+            }
+            Event::GroupRelated { eni, direction } => {
+                let note = "an ICMP error about a flow of this ENI (CT-50)";
+                self.group(eni, direction, "allowed", None, vec!["connection table".to_owned()], note);
+            }
+            Event::GroupRule { eni, direction, slot, tracking } => {
+                let rule = self.rule(slot);
+                self.group(
+                    eni,
+                    direction,
+                    "allowed",
+                    Some(rule),
+                    self.groups(eni, direction),
+                    tracking.describe(),
+                );
+            }
+            Event::GroupDenied { eni, direction } => {
+                self.group(
+                    eni,
+                    direction,
+                    "denied",
+                    None,
+                    self.groups(eni, direction),
+                    "no rule matches (SG-20)",
+                );
+            }
+            Event::SameSubnet { to, by_mac } => self.same_subnet(to, by_mac),
+            Event::ToRouter => {
+                self.push(
+                    "hand-over",
+                    "implicit router".to_owned(),
+                    "passed",
+                    "the destination is not in this subnet (RT-5)",
+                );
+            }
+            Event::Acl { subnet, direction, decision } => self.acl(subnet, direction, decision),
+            Event::Committed { eni, opens } => {
+                let note =
+                    if opens { "a connection entry is opened here" } else { "no new connection entry" };
+                self.push("commit", self.eni(eni), "passed", note);
+            }
+            Event::Routed { to } => {
+                self.push("route", self.eni(to), "passed", "the local route of the VPC leads there (RT-11)");
+            }
+            Event::PathMtu { mtu, largest, fragments } => {
+                let fate = if fragments { "DF is clear: it is fragmented (RT-61)" } else { "fits" };
+                self.push(
+                    "mtu",
+                    String::new(),
+                    "passed",
+                    &format!("{largest} bytes, path MTU {mtu}: {fate}"),
+                );
+            }
+            Event::DestinationChecked { eni } => {
+                let note = "the destination is one of the ENI's addresses, or its check is off (RES-42)";
+                self.push("destination-check", self.eni(eni), "passed", note);
+            }
+        }
+    }
+}
+
+impl Tracking {
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::Opens => "the flow will be tracked",
+            Self::Untracked => "the flow is untracked: every packet is judged by rules, both ways (CT-10)",
+            Self::OpensNothing => "this packet alone: it opens no entry (CT-40)",
+        }
+    }
+}
+
+impl<'s> Recorder<'s> {
+    pub(crate) const fn new(snapshot: &'s Snapshot) -> Self {
+        Self { snapshot, stages: Vec::new() }
+    }
+
+    /// Ends the recording.
+    pub(crate) fn conclude(
+        &mut self,
+        from: PortKey,
+        packet: Option<&PacketSummary>,
+        walked: &Walked,
+    ) -> Explanation {
+        if let Verdict::Drop(reason) = walked.verdict
+            && let Some((stage, at)) = self.silent_stage(reason, from)
+        {
+            self.push(stage, at, "denied", reason.describe());
+        }
+        Explanation {
+            generation: self.snapshot.generation(),
+            from: self.port(from),
+            packet: packet.map_or_else(|| "unreadable frame".to_owned(), describe),
+            stages: std::mem::take(&mut self.stages),
+            outcome: self.outcome(walked),
+        }
+    }
+
+    fn outcome(&self, walked: &Walked) -> OutcomeReport {
+        let (verdict, to, reason, detail) = match walked.verdict {
+            Verdict::Deliver(delivery) => {
+                let to = self.port(delivery.to);
+                let detail = format!("goes out by {to}");
+                ("delivered", Some(to), None, detail)
+            }
+            Verdict::Consume(what) => ("consumed", None, Some(what.as_str()), what.describe().to_owned()),
+            Verdict::Drop(reason) => ("dropped", None, Some(reason.as_str()), reason.describe().to_owned()),
+        };
+        OutcomeReport { verdict, to, reason, detail, reply: walked.reply.as_ref().map(reply) }
+    }
+
+    /// The stage of a drop of which the walk tells nothing but the reason.
+    fn silent_stage(&self, reason: DropReason, from: PortKey) -> Option<(&'static str, String)> {
+        use DropReason as R;
+        match reason {
+            R::GroupEgress
+            | R::GroupIngress
+            | R::AclEgressEntry
+            | R::AclEgressDefault
+            | R::AclIngressEntry
+            | R::AclIngressDefault => None,
+            R::AllowanceEgress | R::AllowanceIngress | R::TableFull => Some(("commit", String::new())),
+            R::NoRoute | R::UnownedAddress => Some(("route", "implicit router".to_owned())),
+            R::Mtu | R::ReceiverMtu => Some(("mtu", String::new())),
+            R::DestinationCheck => Some(("destination-check", String::new())),
+            _ => Some(("admission", self.port(from))),
+        }
+    }
+
+    fn push(&mut self, stage: &'static str, at: String, result: &'static str, note: &str) {
+        let (direction, rule, consulted) = (None, None, Vec::new());
+        self.stages.push(StageReport {
+            stage,
+            at,
+            direction,
+            result,
+            rule,
+            consulted,
+            note: note.to_owned(),
+        });
+    }
+
+    fn group(
+        &mut self,
+        eni: &CompiledEni,
+        direction: Direction,
+        result: &'static str,
+        rule: Option<String>,
+        consulted: Vec<String>,
+        note: &str,
+    ) {
+        let at = self.eni(eni);
+        let direction = Some(direction.as_str());
+        let note = note.to_owned();
+        self.stages.push(StageReport {
+            stage: "security-group",
+            at,
+            direction,
+            result,
+            rule,
+            consulted,
+            note,
+        });
+    }
+
+    fn acl(&mut self, subnet: &CompiledSubnet, direction: Direction, decision: AclDecision) {
+        let model = &self.snapshot.vpc()[subnet.index];
+        let acl = &self.snapshot.vpc()[model.network_acl];
+        let result = if decision.action == AclAction::Allow { "allowed" } else { "denied" };
+        let note = match decision.number {
+            Some(number) => format!("entry {number} is the first that matches (NACL-21)"),
+            None => "no entry matches; the last entry denies (NACL-5)".to_owned(),
+        };
+        self.stages.push(StageReport {
+            stage: "network-acl",
+            at: model.name.clone(),
+            direction: Some(direction.as_str()),
+            result,
+            rule: Some(self.rule(decision.slot)),
+            consulted: vec![format!("{} ({})", acl.name, acl.id)],
+            note,
+        });
+    }
+
+    fn same_subnet(&mut self, to: &CompiledEni, by_mac: bool) {
+        let note =
+            if by_mac { "its MAC address is the next hop (RT-5)" } else { "owns the destination (RT-5)" };
+        self.push("hand-over", self.eni(to), "passed", note);
+        let subnet = self.snapshot.vpc()[to.subnet].name.clone();
+        self.push("network-acl", subnet, "not-consulted", "the packet does not leave the subnet (NACL-20)");
+    }
+
+    fn eni(&self, eni: &CompiledEni) -> String {
+        self.snapshot.vpc()[eni.index].name.clone()
+    }
+
+    fn rule(&self, slot: RuleSlot) -> String {
+        self.snapshot.rule(slot).map_or_else(|| "rule of another generation".to_owned(), ToString::to_string)
+    }
+
+    fn groups(&self, eni: &CompiledEni, direction: Direction) -> Vec<String> {
+        let describe = |index: &GroupIndex| {
+            let group = &self.snapshot.vpc()[*index];
+            let rules = group.rules(direction).len();
+            format!(
+                "{} ({}), {rules} {} rule{}",
+                group.name,
+                group.id,
+                direction.as_str(),
+                if rules == 1 { "" } else { "s" }
+            )
+        };
+        eni.groups.groups().iter().map(describe).collect()
+    }
+
+    fn port(&self, port: PortKey) -> String {
+        let name = match port {
+            PortKey::Eni(key) => self.snapshot.eni(key).map(|eni| self.eni(eni)),
+            PortKey::Service(key) => {
+                self.snapshot.service(key).map(|service| format!("service {}", service.name))
+            }
+        };
+        name.unwrap_or_else(|| "a port that is gone".to_owned())
+    }
+}
+
+fn reply(reply: &Reply) -> String {
+    match reply {
+        Reply::Arp { address, mac } => format!("ARP: {address} is at {mac}"),
+        Reply::Neighbour { address, mac, .. } => format!("neighbour advertisement: {address} is at {mac}"),
+        Reply::TooBig { mtu, router, .. } => format!("ICMP error from {router}: the next hop's MTU is {mtu}"),
+    }
+}
+
+/// One line in the notation that `palisade explain` reads.
+fn describe(summary: &PacketSummary) -> String {
+    match &summary.body {
+        Body::Arp(arp) if arp.operation == 1 => format!("arp who-has {} tell {}", arp.target, arp.sender),
+        Body::Arp(arp) => format!("arp {} is-at {}", arp.sender, arp.sender_mac),
+        Body::Ip(ip) => describe_ip(ip),
+    }
+}
+
+fn describe_ip(ip: &IpPacket) -> String {
+    let IpPacket { source, destination, .. } = ip;
+    let end = |address: &std::net::IpAddr, port: u16| std::net::SocketAddr::new(*address, port);
+    match ip.transport {
+        Transport::Tcp(tcp) => {
+            format!("tcp {} > {} {}", end(source, tcp.source), end(destination, tcp.destination), tcp.flags)
+        }
+        Transport::Udp { source: from, destination: to } => {
+            format!("udp {} > {}", end(source, from), end(destination, to))
+        }
+        Transport::Icmp(icmp) => {
+            let name = if icmp.v6 { "icmpv6" } else { "icmp" };
+            format!("{name} {source} > {destination} type {} code {}", icmp.icmp_type, icmp.code)
+        }
+        _ => format!("proto {} {source} > {destination}", ip.protocol),
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}  (from {}, generation {})", self.packet, self.from, self.generation)?;
+        self.stages.iter().try_for_each(|stage| write!(f, "{stage}"))?;
+        let OutcomeReport { verdict, reason, detail, reply, .. } = &self.outcome;
+        let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        writeln!(f, "=> {verdict}{reason}: {detail}")?;
+        reply.iter().try_for_each(|reply| writeln!(f, "   sent back: {reply}"))
+    }
+}
+
+impl fmt::Display for StageReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage =
+            self.direction.map_or_else(|| self.stage.to_owned(), |way| format!("{} {way}", self.stage));
+        write!(f, "  {stage:<24} {:<16} {:<13}", self.at, self.result)?;
+        self.rule.iter().try_for_each(|rule| write!(f, " {rule};"))?;
+        writeln!(f, " {}", self.note)?;
+        if self.consulted.is_empty() {
+            Ok(())
+        } else {
+            writeln!(f, "  {:<24} looked at: {}", "", self.consulted.join(", "))
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A frame as the walk takes it up: parsed once, its virtio-net header checked against what was parsed.
+
+use palisade_packet::offload::Offload;
+use palisade_packet::{Body, IpPacket, Malformed, PacketSummary, Transport, parse};
+use palisade_policy::PortKey;
+
+use crate::outcome::{Delivery, Received};
+use crate::reason::DropReason;
+
+/// A parsed frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inbound<'f> {
+    pub(crate) frame: &'f [u8],
+    pub(crate) summary: PacketSummary,
+    pub(crate) offload: Offload,
+}
+
+/// The packet that policy judges: a later fragment wears the transport header of its first one (CT-60).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judged {
+    pub(crate) ip: IpPacket,
+    /// A later fragment neither opens, refreshes nor changes an entry (CT-62).
+    pub(crate) later_fragment: bool,
+}
+
+impl<'f> Inbound<'f> {
+    /// Reads a frame. A tag outside the bytes and a cut-off frame are refused first: what they hide cannot be judged.
+    pub(crate) fn read(frame: &'f [u8], received: Received) -> Result<Self, DropReason> {
+        if received.truncated {
+            return Err(DropReason::Truncated);
+        }
+        if received.vlan {
+            return Err(DropReason::VlanTag);
+        }
+        let summary = parse(frame)?;
+        let offload = received.vnet.check(&summary).map_err(|_| DropReason::BadOffload)?;
+        Ok(Self { frame, summary, offload })
+    }
+
+    /// Packets on the wire that the frame stands for.
+    pub(crate) fn packets(&self) -> u32 {
+        match &self.summary.body {
+            Body::Ip(ip) => self.offload.wire_packets(ip),
+            Body::Arp(_) => 1,
+        }
+    }
+
+    /// The IP packet; ARP never gets as far as asking.
+    pub(crate) fn ip(&self) -> Result<IpPacket, DropReason> {
+        match self.summary.body {
+            Body::Ip(ip) => Ok(ip),
+            Body::Arp(_) => Err(DropReason::ForeignEthertype),
+        }
+    }
+
+    /// The frame as a port gets it.
+    pub(crate) fn delivery(&self, to: PortKey, fragment: Option<u16>) -> Result<Delivery, DropReason> {
+        Ok(Delivery { to, packet: self.ip()?, offload: self.offload, fragment })
+    }
+}
+
+impl Judged {
+    /// A packet judged by its own header.
+    pub(crate) fn whole(ip: IpPacket) -> Self {
+        Self { ip, later_fragment: false }
+    }
+
+    /// A later fragment, judged by the header of its first one.
+    pub(crate) fn later(ip: IpPacket, protocol: u8, transport: Transport) -> Self {
+        Self { ip: IpPacket { protocol, transport, ..ip }, later_fragment: true }
+    }
+}
+
+/// Header sanity (CT-40, CT-48, CT-63), which RES-43 places after the spoof rules.
+pub(crate) fn sane(ip: &IpPacket) -> Result<(), DropReason> {
+    match ip.transport {
+        Transport::Invalid(why) => Err(why.into()),
+        Transport::Tcp(tcp) if tcp.flags.is_impossible() => Err(DropReason::TcpFlags),
+        _ => Ok(()),
+    }
+}
+
+impl From<Malformed> for DropReason {
+    fn from(why: Malformed) -> Self {
+        match why {
+            Malformed::FrameTooShort => Self::FrameTooShort,
+            Malformed::VlanTagged => Self::VlanTag,
+            Malformed::ForeignEthertype => Self::ForeignEthertype,
+            Malformed::Arp => Self::MalformedArp,
+            Malformed::Ipv4Header | Malformed::Ipv6Header | Malformed::IpLength => Self::MalformedIp,
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The steps of the walk, one file each. [`crate::walk`] calls them in order.
+
+pub(crate) mod acl;
+pub(crate) mod admit;
+pub(crate) mod commit;
+pub(crate) mod destination;
+pub(crate) mod group;
+pub(crate) mod link;
+pub(crate) mod mtu;
+pub(crate) mod service;

@@ -1,0 +1,146 @@
+//! The walk of a packet, whole, on one page. Everything that must know what happens to a packet calls [`walk`]:
+//! forwarding, `palisade explain`, the scenario runner. There is no second implementation of it.
+//!
+//! Each step is one call, in the order of RT-1 and RT-2, and either lets the packet go on or ends its journey with
+//! [`Err`]. Look-ups only plan; state changes in the side's commit, after all of that side's filters passed (CT-7).
+
+use palisade_conntrack::{ConnTable, Instant};
+use palisade_packet::Direction::{Egress, Ingress};
+use palisade_policy::{CompiledEni, PortKey, Snapshot};
+
+use crate::fragments::Fragments;
+use crate::handover::Hop;
+use crate::intake::{Inbound, Judged};
+use crate::outcome::{Link, Reply, Side, Verdict, Walked};
+use crate::reason::{Consumed, DropReason};
+use crate::stages::{acl, admit, commit, destination, group, mtu, service};
+use crate::witness::Witness;
+
+/// What a walk may look at, and change when it `commits`.
+pub(crate) struct Context<'s, W> {
+    pub(crate) snapshot: &'s Snapshot,
+    pub(crate) table: &'s ConnTable,
+    pub(crate) fragments: &'s Fragments,
+    pub(crate) now: Instant,
+    /// False while explaining: plans are made and thrown away.
+    pub(crate) commits: bool,
+    pub(crate) witness: W,
+}
+
+/// Where a journey ended, and what goes back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// Out by a port, fragmented to an MTU if one is given.
+    Deliver(PortKey, Link, Option<u16>),
+    /// Taken by the fabric, which may answer.
+    Consume(Consumed, Option<Reply>),
+    /// Dropped; the sender may be told.
+    Drop(DropReason, Option<Reply>),
+}
+
+impl From<DropReason> for End {
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason, None)
+    }
+}
+
+/// One step of the walk: go on with a `T`, or end here.
+pub(crate) type Step<T> = Result<T, End>;
+
+/// Walks one frame from the port it came in by to its end.
+pub(crate) fn walk<W: Witness>(
+    cx: &mut Context<'_, W>,
+    from: PortKey,
+    inbound: Result<Inbound<'_>, DropReason>,
+) -> Walked {
+    let mut walked = Walked::begin(inbound.as_ref().map_or(1, Inbound::packets));
+    let end = match &inbound {
+        Ok(inbound) => journey(cx, from, inbound, &mut walked).unwrap_or_else(|end| end),
+        Err(reason) => (*reason).into(),
+    };
+    walked.end(end, inbound);
+    walked
+}
+
+fn journey<W: Witness>(
+    cx: &mut Context<'_, W>,
+    from: PortKey,
+    inbound: &Inbound<'_>,
+    walked: &mut Walked,
+) -> Step<End> {
+    let a = match from {
+        PortKey::Service(key) => return service::from_service(cx, key, inbound),
+        PortKey::Eni(key) => cx.snapshot.eni(key).ok_or(DropReason::PortMissing)?,
+    };
+    let packet = admit::admit(cx, a, inbound)?;
+
+    let departure = side_a(cx, a, inbound, &packet);
+    walked.a = Some(Side::of(a, &departure));
+    let hop = departure?;
+
+    let b = hop.target?;
+    let fragment = mtu::check(cx, a, b, &hop, inbound)?;
+
+    let arrival = side_b(cx, a, b, &hop, &packet);
+    walked.b = Some(Side::of(b, &arrival));
+    arrival?;
+
+    Ok(End::Deliver(PortKey::Eni(b.key), hop.link(cx.snapshot, b), fragment))
+}
+
+/// Side a: what the sender's security groups and its subnet's ACL say.
+fn side_a<'s, W: Witness>(
+    cx: &mut Context<'s, W>,
+    a: &'s CompiledEni,
+    inbound: &Inbound<'_>,
+    packet: &Judged,
+) -> Step<Hop<'s>> {
+    let pass = group::judge(cx, a, Egress, packet, a.key)?;
+    let hop = Hop::decide(cx, a, inbound, packet);
+    acl::judge(cx, a, Egress, packet, &hop)?;
+    commit::commit(cx, a, Egress, pass, packet)?;
+    Ok(hop)
+}
+
+/// Side b: what the receiver's subnet's ACL and its security groups say.
+fn side_b<'s, W: Witness>(
+    cx: &mut Context<'s, W>,
+    a: &CompiledEni,
+    b: &'s CompiledEni,
+    hop: &Hop<'s>,
+    packet: &Judged,
+) -> Step<()> {
+    acl::judge(cx, b, Ingress, packet, hop)?;
+    let pass = group::judge(cx, b, Ingress, packet, a.key)?;
+    destination::check(cx, b, packet)?;
+    commit::commit(cx, b, Ingress, pass, packet)
+}
+
+impl Walked {
+    fn begin(packets: u32) -> Self {
+        let verdict = Verdict::Drop(DropReason::PortMissing);
+        Self { a: None, b: None, verdict, packets, reply: None, link: None }
+    }
+
+    fn end(&mut self, end: End, inbound: Result<Inbound<'_>, DropReason>) {
+        (self.verdict, self.reply, self.link) = match end {
+            End::Consume(what, reply) => (Verdict::Consume(what), reply, None),
+            End::Drop(reason, reply) => (Verdict::Drop(reason), reply, None),
+            End::Deliver(to, link, fragment) => {
+                let delivery = inbound.and_then(|inbound| inbound.delivery(to, fragment));
+                (delivery.map_or_else(Verdict::Drop, Verdict::Deliver), None, Some(link))
+            }
+        };
+    }
+}
+
+impl Side {
+    /// A failed destination check is logged with the verdict of ACL and group, which is "accepted" (RT-3).
+    fn of<T>(eni: &CompiledEni, result: &Step<T>) -> Self {
+        let refused = match result {
+            Err(End::Drop(reason, _)) if *reason != DropReason::DestinationCheck => Some(*reason),
+            _ => None,
+        };
+        Self { eni: eni.key, refused }
+    }
+}
