@@ -199,3 +199,42 @@ pub fn link_local(mac: [u8; 6]) -> Ipv6Addr {
         word(4),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+    #[test]
+    fn only_an_arp_reply_is_one() {
+        let address = Ipv4Addr::new(10, 0, 1, 10);
+        let question = Arp::ask(MAC, address, Ipv4Addr::new(10, 0, 1, 1));
+        assert_eq!(arp_reply(&question.frame()), None);
+        let answer = Arp { request: false, ..question };
+        assert_eq!(arp_reply(&answer.frame()), Some((address, MAC)));
+        assert_eq!(arp_reply(&answer.frame()[..13]), None);
+    }
+
+    #[test]
+    fn only_a_neighbour_advertisement_is_one() {
+        let (address, target) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
+        let question = Ndp::ask(MAC, address, target);
+        assert_eq!(question.mac.1, [0x33, 0x33, 0xff, 0, 0, 2]);
+        assert_eq!(advertisement(&question.frame()), None);
+        let answer = Ndp { icmp_type: 136, ..question };
+        assert_eq!(advertisement(&answer.frame()), Some((target, MAC)));
+        assert_eq!(advertisement(&answer.frame()[..60]), None);
+    }
+
+    #[test]
+    fn tags_stand_before_the_ethertype() {
+        let frame = tagged(&Arp::ask(MAC, Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST).frame(), &[(0x8100, 5)]);
+        assert_eq!(frame[12..18], [0x81, 0, 0, 5, 8, 6]);
+    }
+
+    #[test]
+    fn link_local_addresses_are_eui_64() {
+        assert_eq!(link_local([2, 0, 0x0a, 0, 1, 0x0b]).to_string(), "fe80::aff:fe00:10b");
+    }
+}
