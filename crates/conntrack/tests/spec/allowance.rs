@@ -1,5 +1,7 @@
 //! Limits: CT-70, CT-71, CT-73, and the place that CT-45 hands on.
 
+use std::time::Duration;
+
 use palisade_conntrack::{Refused, Zone};
 
 use crate::world::*;
@@ -56,7 +58,7 @@ fn ct_73_expired_entries_do_not_count_though_nobody_swept() {
     w.tx(udp().ports(1, 1));
     w.wait(NANO);
     w.tx(udp().ports(2, 2));
-    w.wait(secs(30) - NANO - NANO);
+    w.wait(Duration::from_nanos(29_999_999_998));
     assert_eq!(w.tx(udp().ports(3, 3)), Fate::Refused(Refused::Allowance), "one nanosecond early");
     w.wait(NANO);
     assert_eq!(w.tx(udp().ports(3, 3)), Fate::Opened);
@@ -74,7 +76,7 @@ fn ct_73_holds_for_an_entry_whose_life_was_shortened() {
     w.tx(tcp("A"));
     w.wait(secs(400_000));
     w.tx(tcp("FA"));
-    w.wait(secs(120) - NANO);
+    w.wait(almost(120));
     assert_eq!(w.tx(udp()), Fate::Refused(Refused::Allowance));
     w.wait(NANO);
     assert_eq!(w.tx(udp()), Fate::Opened);
@@ -144,7 +146,7 @@ fn a_full_table_refuses_and_makes_room_like_a_full_instance() {
     w.owner.instance = 11;
     assert_eq!(w.tx(udp().ports(3, 3)), Fate::Refused(Refused::TableFull));
     assert_eq!(w.table.tracked(11, w.now), 0, "the place taken from the allowance is given back");
-    w.wait(secs(30) - NANO);
+    w.wait(almost(30));
     assert_eq!(w.tx(udp().ports(3, 3)), Fate::Refused(Refused::TableFull));
     w.wait(NANO);
     assert_eq!(w.tx(udp().ports(3, 3)), Fate::Opened, "an expired entry of another instance makes room");

@@ -6,6 +6,7 @@ mod icmp;
 mod keys;
 mod model;
 mod others;
+mod random;
 mod records;
 mod removal;
 mod reset;

@@ -10,9 +10,9 @@ fn ct_39d_one_entry_serves_both_directions() {
     for protocol in [2, 4, 47, 50, 51, 132, 136] {
         let mut w = World::new();
         assert_eq!(w.tx(other(protocol)), Fate::Opened);
-        w.wait(secs(600) - NANO);
+        w.wait(almost(600));
         assert_eq!(w.rx(other(protocol)), Fate::Tracked, "up to, not including, 600 s");
-        w.wait(secs(600) - NANO);
+        w.wait(almost(600));
         assert_eq!(w.rx(other(protocol)), Fate::Tracked, "whoever sends");
         assert_eq!(w.drop_after_consult(Ingress, other(protocol + 1)), Fate::Opened);
         w.wait(secs(600));

@@ -34,7 +34,7 @@ fn ct_30_35_36_39a_every_tcp_state_ends_exactly_at_its_time_out() {
     for (name, seconds, script) in TCP_STATES {
         let mut w = play(script);
         assert_eq!((w.entry().state, w.entry().left), (name, secs(seconds)));
-        w.wait(secs(seconds) - NANO);
+        w.wait(almost(seconds));
         assert_eq!((w.state(), w.entry().left), (name, NANO));
         assert_eq!(w.drop_after_consult(Ingress, tcp("A")), Fate::Tracked, "{name}");
         w.wait(NANO);
@@ -48,7 +48,7 @@ fn ct_39a_every_packet_restarts_the_time_out_of_the_state_it_leads_to() {
     for (name, seconds, script) in TCP_STATES {
         let mut w = play(script);
         for direction in [Ingress, Egress] {
-            w.wait(secs(seconds) - NANO);
+            w.wait(almost(seconds));
             assert_eq!(w.pass(direction, tcp("P")), Fate::Tracked, "{name}");
             assert_eq!((w.entry().state, w.entry().left), (name, secs(seconds)));
         }
@@ -62,14 +62,14 @@ fn ct_31_32_34_the_datagram_classes_end_exactly() {
         for index in 0..packets {
             w.pass(if index % 2 == 0 { Egress } else { Ingress }, udp());
         }
-        w.wait(secs(seconds) - NANO);
+        w.wait(almost(seconds));
         assert_ne!(w.state(), "gone");
         w.wait(NANO);
         assert_eq!(w.state(), "gone");
     }
     let mut w = World::new();
     w.tx(icmp(8, 1));
-    w.wait(secs(30) - NANO);
+    w.wait(almost(30));
     assert_eq!(w.rx(icmp(0, 1)), Fate::Tracked);
     w.wait(secs(30));
     assert_eq!(w.rx(icmp(0, 1)), Fate::Stateless);

@@ -14,6 +14,11 @@ pub(crate) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// One nanosecond less.
+pub(crate) const fn almost(seconds: u64) -> Duration {
+    Duration::from_nanos(seconds * 1_000_000_000 - 1)
+}
+
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -249,7 +254,7 @@ pub(crate) fn icmp6(icmp_type: u8, identifier: u16) -> P {
     packet.local("2001:db8:1::a").remote("2001:db8:2::b")
 }
 
-/// An ICMPv4 error that quotes a packet.
+/// An `ICMPv4` error that quotes a packet.
 pub(crate) fn error(icmp_type: u8, quoted: Quoted) -> P {
     P::new(Body::Icmp { v6: false, icmp_type, code: 1, identifier: 0, quoted: Some(quoted) })
 }
