@@ -31,3 +31,19 @@ fn faults_name_places(text: &str, faults: &Diagnostics) {
     }
     assert!(!faults.to_string().is_empty());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_corpus_reaches_both_outcomes() {
+        for accepted in
+            [include_str!("../corpus/config/example.toml"), include_str!("../corpus/config/minimal.toml")]
+        {
+            assert_eq!(draft::load("corpus.toml", accepted).map(|_| ()), Ok(()));
+        }
+        let faults = draft::load("corpus.toml", include_str!("../corpus/config/faulty.toml")).unwrap_err();
+        assert!(faults.len() > 10, "{faults}");
+    }
+}

@@ -6,6 +6,7 @@ use palisade_fuzz::driver::{self, Plan};
 /// A configuration file costs some hundred times as much as a frame.
 const CONFIG_SHARE: u64 = 100;
 
+#[expect(clippy::print_stdout, reason = "the seed is what a reader of a failed run needs")]
 fn drive(target: &str, body: fn(&[u8]), plan: Plan) {
     println!("{target}: {} iterations, PALISADE_FUZZ_SEED={}", plan.iterations, plan.seed);
     driver::run(target, body, plan).expect("a corpus");
