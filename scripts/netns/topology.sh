@@ -108,6 +108,7 @@ add_veth() {
     for address in ${6//,/ }; do add_address "$netns" "$address/$(prefix_length "$8" 128)"; done
     if [[ $7 == - ]]; then # a service: the router is every guest's address for it
         ip -n "$netns" route add default dev eth0
+        [[ $6 == - ]] || ip -n "$netns" -6 route add default dev eth0
         return
     fi
     ip -n "$netns" route add default via "$(router "$7")"
@@ -115,7 +116,10 @@ add_veth() {
 }
 
 add_address() {
-    [[ $2 == -* ]] || ip -n "$1" address add "$2" dev eth0 nodad
+    local flags=()
+    [[ $2 != -* ]] || return 0
+    [[ $2 != *:* ]] || flags=(nodad)
+    ip -n "$1" address add "$2" dev eth0 ${flags[@]+"${flags[@]}"}
 }
 
 prefix_length() { if [[ $1 == - ]]; then printf '%s' "$2"; else printf '%s' "${1#*/}"; fi; }

@@ -10,6 +10,7 @@ mod probe;
 mod reload;
 mod reserved;
 mod scan;
+mod scripts;
 mod spoof;
 mod takeover;
 mod transfer;

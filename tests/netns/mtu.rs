@@ -1,7 +1,7 @@
 //! Packets larger than the receiver takes (RT-4, RT-60..64).
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use palisade_tests::wire::{Injector, SILENCE, SOON, Sniffer};
 use palisade_tests::{Bed, Policy, PortKind, Setup, tool};
@@ -128,18 +128,17 @@ fn errors_are_short_and_never_about_errors() {
 fn errors_are_limited() {
     for bed in beds(&Policy::open()) {
         let (a, b) = (bed.guest("a"), SocketAddr::new(bed.guest("b").address(false), 9));
-        let sniffer = Sniffer::on(&a.netns);
-        let line = format!("python3 {} {} {}", FLOOD, b.ip(), 4000);
+        let line = format!("python3 {FLOOD} {} 10000", b.ip());
+        let start = Instant::now();
         let _ = tool::run(&a.netns, Duration::from_secs(20), &line).expect("flood");
-        let is_error = |frame: &&Vec<u8>| frame.get(23) == Some(&1) && frame[34..36] == [3, 4];
         std::thread::sleep(SILENCE);
-        let told = sniffer.all().iter().filter(is_error).count();
+        let most = 1000 * (start.elapsed().as_secs() + 2);
+        let told = tool::kernel_counter(&a.netns, "snmp", "Icmp", "InDestUnreachs");
         let dropped = bed.daemon().drops("mtu");
-        assert!(dropped >= 3000, "the flood arrived: {dropped}");
-        let told = u64::try_from(told).unwrap();
-        assert!(told > 0 && told < dropped / 2, "{told} errors for {dropped} packets");
+        assert!(dropped > most, "the flood was too slow or lost: {dropped} arrived");
+        assert!(told > 0 && told <= most, "{told} errors for {dropped} packets");
     }
 }
 
-/// Sends datagrams of 3,000 bytes with DF past the kernel's knowledge of the path's MTU, 4,000 in well under a second.
+/// Sends datagrams of 3,000 bytes with DF past the kernel's knowledge of the path's MTU.
 const FLOOD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/large_datagrams.py");
