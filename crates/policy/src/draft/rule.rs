@@ -88,7 +88,10 @@ impl<const EGRESS: bool> Read for GroupRuleLine<EGRESS> {
             "pattern": format!(r"^\s*{PROTOCOL_PATTERN}\s+{word}\s+\S.*$"),
             "examples": [format!("tcp 443 {word} 0.0.0.0/0"), format!("all {word} sg:default")],
         });
-        let table = RuleTable::schema(generator);
+        let mut table = RuleTable::schema(generator);
+        if let Some(rule) = table.pointer_mut("/properties/rule") {
+            *rule = line.clone().to_value();
+        }
         json_schema!({ "anyOf": [line, table] })
     }
 }
@@ -142,7 +145,7 @@ fn keyword(egress: bool) -> &'static str {
 /// A group's rule; both of its halves are read, so that a fault in each is noted.
 fn group_rule(text: &Text, keyword: &str, report: &mut Report<'_>) -> (Option<Protocol>, Option<PeerDraft>) {
     let words = words(text);
-    let Some((before, after)) = halves(text, &words, keyword, report) else { return (None, None) };
+    let Some((before, after)) = halves(text, None, &words, keyword, report) else { return (None, None) };
     (protocol(text, before, Grammar::Group, report), peer(text, after, report))
 }
 
@@ -155,7 +158,8 @@ fn decision(
     report: &mut Report<'_>,
 ) -> Option<(AclAction, Protocol, Cidr)> {
     let action = action(text, words.first(), before, report);
-    let (traffic, peer) = halves(text, words.get(1..).unwrap_or_default(), keyword, report)?;
+    let (decided, rest) = words.split_first()?;
+    let (traffic, peer) = halves(text, Some(decided), rest, keyword, report)?;
     // Behind a word that is no action, it is unclear where the protocol begins.
     let protocol = action.and_then(|_| protocol(text, traffic, Grammar::Acl, report));
     let cidr = one_cidr(text, peer, report)?;
@@ -164,16 +168,22 @@ fn decision(
 
 type Halves<'w, 't> = (&'w [Word<'t>], &'w [Word<'t>]);
 
-/// The words before and after `from` or `to`.
+/// The words before and after `from` or `to`; `start` is the word in front of all of them, if there is one.
 fn halves<'w, 't>(
     text: &Text,
+    start: Option<&Word<'_>>,
     words: &'w [Word<'t>],
     keyword: &str,
     report: &mut Report<'_>,
 ) -> Option<Halves<'w, 't>> {
     let Some(at) = words.iter().position(|word| matches!(word.text, "from" | "to")) else {
         let help = format!("write PROTOCOL [PORTS] {keyword} PEER");
-        report.add(Code::BadRule, behind(text, words.last()), format!("`{keyword}` is missing"), help);
+        report.add(
+            Code::BadRule,
+            behind(text, words.last().or(start)),
+            format!("`{keyword}` is missing"),
+            help,
+        );
         return None;
     };
     if words[at].text != keyword {

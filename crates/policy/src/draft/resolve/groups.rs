@@ -96,12 +96,13 @@ impl Builder<'_> {
             }
             let peer = self.peer(draft, report);
             let Some((protocol, peer)) = draft.protocol.zip(peer) else { continue };
-            rules.push(self.rule(direction, draft, protocol, peer));
+            let rule = self.rule(direction, draft, protocol, peer);
             if let Some(first) = seen.insert((protocol, peer), draft.span) {
-                let help = "rules with equal protocol, ports and peer are one rule (SG-60)";
-                let message = "the group has this rule already in this direction";
-                report.add(Code::DuplicateRule, draft.span, message, help).related(first, "first here");
+                note_equal(draft.span, first, report);
+            } else if let (None, Some(first)) = (&draft.id, ids.insert(rule.id.clone(), draft.span)) {
+                note_taken(&rule.id, draft.span, first, report);
             }
+            rules.push(rule);
             weight.add(self.scope, peer, draft.span);
         }
         weight.check(self.scope, report);
@@ -150,6 +151,17 @@ impl Builder<'_> {
         let rule = format!("{} {} {peer}", direction.as_str(), canonical(protocol));
         IdKind::GroupRule.derive(&self.object.id, &rule)
     }
+}
+
+fn note_equal(span: Span, first: Span, report: &mut Report<'_>) {
+    let message = "the group has this rule already in this direction";
+    let help = "rules with equal protocol, ports and peer are one rule (SG-60)";
+    report.add(Code::DuplicateRule, span, message, help).related(first, "first here");
+}
+
+fn note_taken(id: &str, span: Span, first: Span, report: &mut Report<'_>) {
+    let message = format!("the id of this rule, `{id}`, is given to another");
+    report.add(Code::DuplicateId, span, message, "an id names one rule").related(first, "here");
 }
 
 fn drafts<const EGRESS: bool>(lines: &Field<List<GroupRuleLine<EGRESS>>>) -> Field<Vec<&RuleDraft>> {

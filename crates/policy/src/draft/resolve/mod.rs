@@ -73,7 +73,7 @@ impl<'f> Scope<'f> {
         let vpc_id = vpc_id(table);
         let mut ids = Registry::new(&vpc_id, report);
         if let Some(id) = table.id.given() {
-            ids.given(&id.0);
+            ids.vpc(&id.0);
         }
         Self {
             file,

@@ -1,6 +1,6 @@
 //! Names and ids of the objects of a file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::diagnostics::{Code, Report, Span};
 use crate::draft::scalar::is_description;
@@ -39,8 +39,17 @@ impl<'r, 't> Registry<'r, 't> {
         Self { vpc_id, report, seen: HashMap::new() }
     }
 
-    /// Notes an id that the file gives.
-    pub(super) fn given(&mut self, id: &Text) {
+    /// Takes the id that the file gives to the VPC.
+    pub(super) fn vpc(&mut self, id: &Text) {
+        self.given(id, &HashSet::new());
+    }
+
+    /// Takes an id that the file gives; `derived` are those of the objects that were given none.
+    fn given(&mut self, id: &Text, derived: &HashSet<String>) {
+        if derived.contains(&id.value) {
+            let message = format!("the id `{}` is that of an object without `id = …`", id.value);
+            self.report.add(Code::DuplicateId, id.span, message, "an id names one object");
+        }
         check_id(&mut self.seen, id, self.report);
     }
 
@@ -53,10 +62,13 @@ impl<'r, 't> Registry<'r, 't> {
     ) -> Names {
         let mut names =
             Names { kind, objects: Vec::new(), places: HashMap::new(), complete: !tables.is_faulty() };
+        let unnamed = tables.entries().iter().filter(|(_, table)| id(table).is_none());
+        let unnamed = unnamed.map(|(name, _)| stored(kind, &name.value)).chain([DEFAULT]);
+        let derived: HashSet<_> = unnamed.map(|name| kind.derive(self.vpc_id, name)).collect();
         for (name, table) in tables.entries() {
             let given = id(table);
             if let Some(id) = given {
-                self.given(id);
+                self.given(id, &derived);
             }
             check_name(kind, name, self.report);
             if names.places.contains_key(&names.folded(&name.value)) {
