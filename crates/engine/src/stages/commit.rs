@@ -10,7 +10,7 @@ use crate::stages::group::Pass;
 use crate::walk::{Context, Step};
 use crate::witness::{Event, Witness};
 
-/// Does what the group stage planned, unless the table refuses (CT-70).
+/// Does what the group stage planned, unless the table refuses (CT-70). Later fragments change nothing (CT-62).
 pub(crate) fn commit<'s, W: Witness>(
     cx: &mut Context<'s, W>,
     eni: &'s CompiledEni,
@@ -19,15 +19,43 @@ pub(crate) fn commit<'s, W: Witness>(
     packet: &Judged,
 ) -> Step<()> {
     let opens = matches!(pass, Pass::Open(_)) && !packet.later_fragment;
-    cx.witness.saw(Event::Committed { eni, opens });
-    let (Pass::Refresh(plan) | Pass::Open(plan)) = pass else { return Ok(()) };
-    if packet.later_fragment || !cx.commits {
-        return Ok(()); // CT-62
+    if !packet.later_fragment {
+        let done = if cx.commits {
+            enact(cx, eni, pass, packet)
+        } else {
+            foresee(cx, eni, direction, opens, packet)
+        };
+        done.map_err(|refused| match refused {
+            Refused::Allowance => DropReason::allowance(direction),
+            Refused::TableFull => DropReason::TableFull,
+        })?;
     }
-    cx.table.commit(plan, &owner(eni), &packet.ip, cx.now).map_err(|refused| match refused {
-        Refused::Allowance => DropReason::allowance(direction).into(),
-        Refused::TableFull => DropReason::TableFull.into(),
-    })
+    cx.witness.saw(Event::Committed { eni, opens });
+    Ok(())
+}
+
+fn enact<W>(cx: &Context<'_, W>, eni: &CompiledEni, pass: Pass, packet: &Judged) -> Result<(), Refused> {
+    match pass {
+        Pass::Nothing => Ok(()),
+        Pass::Refresh(plan) | Pass::Open(plan) => cx.table.commit(plan, &owner(eni), &packet.ip, cx.now),
+        Pass::Untracked(plan) => {
+            cx.table.commit_untracked(plan, &packet.ip, cx.now);
+            Ok(())
+        }
+    }
+}
+
+/// Whether a commit would be refused, for explaining. A closed entry that the packet replaces frees its place (CT-45).
+fn foresee<W>(
+    cx: &Context<'_, W>,
+    eni: &CompiledEni,
+    direction: Direction,
+    opens: bool,
+    packet: &Judged,
+) -> Result<(), Refused> {
+    let replaces = || cx.table.handle(Zone(eni.key.0), direction, &packet.ip, cx.now).is_some();
+    let full = || cx.table.available(eni.instance.0, eni.max_tracked, cx.now) == 0;
+    if opens && full() && !replaces() { Err(Refused::Allowance) } else { Ok(()) }
 }
 
 fn owner(eni: &CompiledEni) -> Owner {

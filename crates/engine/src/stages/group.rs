@@ -19,6 +19,8 @@ pub(crate) enum Pass {
     Refresh(Plan),
     /// Open an entry.
     Open(Plan),
+    /// Open none, but delete the closed entry whose tuple the new, untracked flow takes (CT-45).
+    Untracked(Plan),
 }
 
 /// Judges a packet at the groups of `eni`. `from` is the ENI that handed it to the fabric (SG-34).
@@ -50,11 +52,11 @@ pub(crate) fn judge<'s, W: Witness>(
     };
     let untracked = is_untracked(eni, direction, &packet.ip, &found);
     let slot = found.anywhere.filter(|_| untracked).unwrap_or(first);
-    let pass = plan.filter(|_| !untracked).map_or(Pass::Nothing, Pass::Open);
-    let tracking = match (&pass, untracked) {
-        (_, true) => Tracking::Untracked,
-        (Pass::Open(_), false) => Tracking::Opens,
-        _ => Tracking::OpensNothing,
+    let (pass, tracking) = match (plan, untracked) {
+        (Some(plan), false) => (Pass::Open(plan), Tracking::Opens),
+        (Some(plan), true) => (Pass::Untracked(plan), Tracking::Untracked),
+        (None, true) => (Pass::Nothing, Tracking::Untracked),
+        (None, false) => (Pass::Nothing, Tracking::OpensNothing),
     };
     cx.witness.saw(Event::GroupRule { eni, direction, slot, tracking });
     Ok(pass)

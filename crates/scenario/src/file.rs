@@ -1,0 +1,126 @@
+//! The scenario file: what the world is, what happens when, what must be seen.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Table;
+
+/// A scenario as it was written.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// What it shows, in a sentence.
+    pub title: String,
+    /// Numbers of the specification it rests on, such as `CT-20`.
+    pub rests_on: Vec<String>,
+    /// A configuration file, relative to the scenario file.
+    pub world: PathBuf,
+    /// Laid over the world: tables merge, everything else replaces.
+    #[serde(default)]
+    pub patch: Table,
+    /// What happens, in order.
+    #[serde(default, rename = "step")]
+    pub steps: Vec<Step>,
+}
+
+/// One step.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Virtual time since the start, such as `"1ms"`; never earlier than the step before.
+    #[serde(deserialize_with = "span")]
+    pub at: Duration,
+    /// A packet, in the notation of [`crate::notation`].
+    pub send: Option<String>,
+    /// What becomes of it: `delivered PORT`, `consumed WHAT`, `dropped REASON` or `dropped AT STAGE WHY`.
+    pub expect: Option<String>,
+    /// What the receiver's side sends back to the sender, such as an ICMP error; absent: not looked at.
+    pub reply: Option<bool>,
+    /// A change of policy: `authorize|revoke sg:NAME ingress|egress RULE`, `add|remove acl:NAME ingress|egress ENTRY`.
+    pub change: Option<String>,
+    /// A change of policy, laid over the present world like [`Scenario::patch`].
+    pub patch: Option<Table>,
+    /// Connections that must exist: `ENI PROTOCOL OPENER > OTHER STATE LEFT`; an empty list: none at all.
+    pub conns: Option<Vec<String>>,
+}
+
+/// The scenario cannot be read or run.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// A file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The scenario file is not one.
+    #[error("{}: {source}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Why, with line and column.
+        source: Box<toml::de::Error>,
+    },
+    /// The world, as patched, is not a valid configuration.
+    #[error("the world is not valid:\n{0}")]
+    World(#[from] palisade_policy::Diagnostics),
+    /// A step cannot be carried out.
+    #[error("step {number}: {why}")]
+    Step {
+        /// Its number, from 1.
+        number: usize,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Scenario {
+    /// Reads a scenario file.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read or is not a scenario.
+    pub fn load(path: &Path) -> Result<Self, ScenarioError> {
+        let text = read(path)?;
+        toml::from_str(&text)
+            .map_err(|source| ScenarioError::Syntax { path: path.into(), source: Box::new(source) })
+    }
+
+    /// Reads the configuration file that is its world.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read or is not TOML.
+    pub(crate) fn world(&self, scenario: &Path) -> Result<Table, ScenarioError> {
+        let path = scenario.parent().unwrap_or(Path::new(".")).join(&self.world);
+        let text = read(&path)?;
+        let mut world = toml::from_str(&text)
+            .map_err(|source| ScenarioError::Syntax { path, source: Box::new(source) })?;
+        merge(&mut world, &self.patch);
+        Ok(world)
+    }
+}
+
+fn read(path: &Path) -> Result<String, ScenarioError> {
+    std::fs::read_to_string(path).map_err(|source| ScenarioError::Read { path: path.into(), source })
+}
+
+/// Lays `patch` over `table`: tables merge, everything else replaces.
+pub(crate) fn merge(table: &mut Table, patch: &Table) {
+    for (key, value) in patch {
+        match (table.get_mut(key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => merge(below, above),
+            _ => {
+                table.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn span<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(serde::de::Error::custom)
+}
