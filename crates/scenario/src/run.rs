@@ -229,8 +229,8 @@ struct Seen {
 impl Seen {
     /// The time left is whatever stands at the end and reads as a time, so that `60s` and `1m` are the same.
     fn parse(text: &str) -> Self {
-        let starts = text.match_indices(' ').map(|(at, _)| at);
-        let split = starts.filter_map(|at| Some((at, humantime::parse_duration(&text[at..]).ok()?))).next();
+        let mut starts = text.match_indices(' ').map(|(at, _)| at);
+        let split = starts.find_map(|at| Some((at, humantime::parse_duration(&text[at..]).ok()?)));
         match split {
             Some((at, left)) => Self { flow: text[..at].to_owned(), left: Some(left) },
             None => Self { flow: text.to_owned(), left: None },
