@@ -47,7 +47,7 @@ pub struct AclDecision {
 /// What the groups of an ENI say to a packet: nothing matched if `any` is `None`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct GroupMatch {
-    /// Of the matching rules whose peer is exactly 0.0.0.0/0 or ::/0 (CT-11 iii) the one with the lowest `sgr-` id.
+    /// Of the matching rules whose peer is exactly 0.0.0.0/0 or `::/0` (CT-11 iii) the one with the lowest `sgr-` id.
     pub anywhere: Option<RuleSlot>,
     /// Of all matching rules the one with the lowest `sgr-` id.
     pub any: Option<RuleSlot>,

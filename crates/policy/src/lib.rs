@@ -7,7 +7,10 @@ pub mod draft;
 mod filter;
 pub mod ids;
 pub mod model;
+pub mod reference;
 pub mod snapshot;
+#[cfg(test)]
+mod world;
 
 pub use classifier::{ClassifierSize, CompiledAcl, GroupSet};
 pub use diagnostics::{Diagnostic, Diagnostics};

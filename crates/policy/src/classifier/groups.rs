@@ -37,7 +37,7 @@ impl GroupSet {
         }
     }
 
-    /// CT-10 (b): whether some rule of this direction with exactly 0.0.0.0/0 (::/0) covers all ports of TCP or UDP.
+    /// CT-10 (b): whether some rule of this direction with exactly 0.0.0.0/0 (`::/0`) covers all ports of TCP or UDP.
     /// False for any other protocol.
     #[must_use]
     pub fn open_to_anywhere(&self, direction: Direction, ipv6: bool, protocol: u8) -> bool {
@@ -178,7 +178,7 @@ impl<T: Field> Half<T> {
             rules.iter().filter_map(|resolved| Some((resolved.slot, rule(resolved)?))).unzip();
         let covers = |protocol| {
             let all = service::covered(protocol, T::IPV6);
-            rules.iter().any(|rule| rule.anywhere && all.iter().all(|all| includes(&rule.services, all)))
+            rules.iter().any(|rule| rule.anywhere && all.iter().all(|&all| includes(&rule.services, all)))
         };
         let open = Open {
             tcp: covers(Protocol::Tcp { from: 0, to: u16::MAX }),
@@ -213,6 +213,6 @@ fn rule<T: Field>(resolved: &ResolvedRule) -> Option<Rule<T>> {
     })
 }
 
-fn includes(services: &[Span<u32>], wanted: &Span<u32>) -> bool {
+fn includes(services: &[Span<u32>], wanted: Span<u32>) -> bool {
     services.iter().any(|span| span.contains(wanted.low) && span.contains(wanted.high))
 }

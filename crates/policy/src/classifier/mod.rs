@@ -69,7 +69,7 @@ pub(crate) struct Rule<T> {
     addresses: Vec<Span<T>>,
     /// Services, disjoint and ascending.
     services: Vec<Span<u32>>,
-    /// Literally 0.0.0.0/0 or ::/0 (CT-11 iii); the addresses are then all there are.
+    /// Literally 0.0.0.0/0 or `::/0` (CT-11 iii); the addresses are then all there are.
     anywhere: bool,
     /// The addresses are those of a referenced group's members.
     reference: bool,
@@ -84,6 +84,7 @@ struct Found {
 
 /// Rules of one family in the order of their ranks, compiled.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a box would cost every packet a load more")]
 enum Classifier<T> {
     Linear(Linear<T>),
     Vectors(Vectors<T>),

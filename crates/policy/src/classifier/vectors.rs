@@ -84,7 +84,9 @@ impl<T: Number> Dimension<T> {
             row_of.push(rows.intern(&bits));
         }
         for here in edges.chunk_by(|a, b| a.at == b.at) {
-            here.iter().for_each(|edge| bits.set(edge.rule, edge.begins));
+            for edge in here {
+                bits.set(edge.rule, edge.begins);
+            }
             starts.push(here[0].at);
             row_of.push(rows.intern(&bits));
         }

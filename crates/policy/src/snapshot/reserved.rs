@@ -54,7 +54,7 @@ impl CompiledSubnet {
     }
 }
 
-/// fd00:ec2::/32 (RES-20v6).
+/// `fd00:ec2::/32` (RES-20v6).
 fn is_amazon(address: Ipv6Addr) -> bool {
     matches!(address.segments(), [0xfd00, 0x0ec2, ..])
 }

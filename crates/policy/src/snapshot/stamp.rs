@@ -33,7 +33,9 @@ impl Next<'_> {
     ) -> FabricStamps {
         let fabric = self.fabric(services);
         let mut owners: Vec<Vec<&CompiledEni>> = vec![Vec::new(); subnets.len()];
-        enis.iter().for_each(|eni| owners[eni.subnet.0].push(eni));
+        for eni in enis.iter() {
+            owners[eni.subnet.0].push(eni);
+        }
         let stamps: Vec<u64> =
             subnets.iter().zip(&owners).map(|(subnet, owners)| self.subnet(subnet, owners, fabric)).collect();
         let ownership = self.ownership(enis, subnets);
