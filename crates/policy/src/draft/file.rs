@@ -6,7 +6,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use palisade_packet::MacAddr;
 use schemars::{Schema, SchemaGenerator};
 
-use super::rule::{AclLine, GroupRuleLine};
+use super::entry::AclLine;
+use super::rule::GroupRuleLine;
 use super::scalar::{Account, Description, DeviceName, Id, NetnsName, Region, SocketPath, Time};
 use super::table::{Named, table};
 use super::value::{At, Item, List, Number, Read, Text};

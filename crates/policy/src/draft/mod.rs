@@ -2,10 +2,30 @@
 //!
 //! Two steps. Reading turns TOML values into the tables of `file`, each value by itself: unknown keys, types, ranges,
 //! the grammar of rules. Resolving looks across the tables: references, addresses, overlaps, quotas; it fills in AWS's
-//! defaults and derives ids. Both note a fault and go on, so that one run finds all of them.
+//! defaults and derives ids. Both note a fault and go on, so that one run finds all of them; what depends on a faulty
+//! value is left alone, so that no fault is told twice.
+//!
+//! # Rules
+//!
+//! ```text
+//! group rule  PROTOCOL [WHAT] from PEER              inbound; `to` in place of `from` outbound
+//! ACL entry   NUMBER allow|deny PROTOCOL [WHAT] from CIDR
+//!
+//! PROTOCOL    tcp  udp  icmp  icmpv6  all  -1  0 to 255
+//! WHAT        of tcp and udp: PORT, PORT-PORT or any
+//!             of icmp and icmpv6: TYPE/CODE, TYPE/any or any; a group may leave it out for icmpv6 (SG-14)
+//!             of another protocol: nothing; ports are accepted and mean nothing (SG-12, NACL-12)
+//! PEER        CIDR, sg:NAME, pl:NAME, or the id of a group or prefix list; a name may have spaces
+//! NUMBER      1 to 32766, once in a direction (NACL-3, NACL-4)
+//! ```
+//!
+//! A CIDR block always has its prefix length (SG-18) and no host bits. A group rule is a string, or a table
+//! `{ rule = "…", id = "sgr-…", description = "…" }`.
 
 mod address;
+mod entry;
 mod file;
+mod grammar;
 mod lex;
 mod resolve;
 mod rule;

@@ -99,6 +99,11 @@ const BLOCKS: &[Case] = &[
         &[(BadName, "\"\""), (BadName, "subnet-0123abcd"), (BadName, " x")]),
     vpc("[subnet.a]\nid = \"subnet-0123abcd\"\ncidr = \"10.0.1.0/24\"\n[subnet.b]\nid = \"subnet-0123abcd\"\ncidr = \"10.0.2.0/24\"",
         &[(DuplicateId, "subnet-0123abcd")]),
+    // A fault hides what depends on it; that is no second fault.
+    whole("subnet = 5\nsecurity_group = 6\nquotas = 7\n[vpc]\ncidr_blocks = [\"10.0.0.0/16\"]\n[eni.a]\nsubnet = \"web\"\naddress = \"10.0.1.10\"\ngroups = [\"g\"]\nattach = { tap = \"t\" }",
+        &[(WrongType, "5"), (WrongType, "6"), (WrongType, "7")]),
+    vpc("ipv6_cidr_block = \"2001:db8:1::/56\"\n[subnet.a]\ncidr = \"10.0.1\"\nipv6_cidr = 6\n[eni.a]\nsubnet = \"a\"\naddress = \"10.7.1.10\"\nipv6_address = \"2001:db8::10\"\nattach = { packet = 1 }\n[service.s]\naddresses = [\"10.0.1.2\"]\nattach = { tap = \"t\" }",
+        &[(BadCidr, "10.0.1"), (WrongType, "6"), (WrongType, "1")]),
 ];
 
 #[rustfmt::skip]

@@ -8,7 +8,7 @@ use super::Scope;
 use super::names::DEFAULT;
 use super::quotas::Quota;
 use crate::diagnostics::{Code, Report};
-use crate::draft::rule::AclLine;
+use crate::draft::entry::AclLine;
 use crate::draft::value::{Field, List};
 use crate::model::{AclAction, AclEntry, AclList, NetworkAcl, Protocol, RuleNumber};
 
