@@ -9,7 +9,9 @@ mod config;
 pub mod driver;
 mod frame;
 mod vnet_header;
+mod walk;
 
 pub use config::config;
 pub use frame::frame;
 pub use vnet_header::vnet_header;
+pub use walk::walk;

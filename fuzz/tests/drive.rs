@@ -31,3 +31,8 @@ fn config() {
         Plan { iterations: plan.iterations.div_ceil(CONFIG_SHARE), ..plan },
     );
 }
+
+#[test]
+fn walk() {
+    drive("walk", palisade_fuzz::walk, Plan::from_env());
+}

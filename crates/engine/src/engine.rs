@@ -14,7 +14,7 @@ use crate::intake::Inbound;
 use crate::limiter::ErrorLimiter;
 use crate::outcome::{Link, Now, Outcome, Received, Reply, Verdict, Walked};
 use crate::walk::{Context, walk};
-use crate::witness::Counting;
+use crate::witness::{Counting, Nobody};
 
 /// Judges frames. Shared by all workers; any worker may see any packet.
 #[derive(Debug)]
@@ -101,8 +101,7 @@ impl Engine {
         frame: &[u8],
         received: Received,
     ) -> Walked {
-        let witness = Counting { counters: &Counters::new(), packets: 0 };
-        walk(&mut self.context(snapshot, now, false, witness), from, Inbound::read(frame, received))
+        walk(&mut self.context(snapshot, now, false, Nobody), from, Inbound::read(frame, received))
     }
 
     /// Forgets what belonged to ENIs and addresses that `new` no longer has (CT-26). Call it once `new` is live.

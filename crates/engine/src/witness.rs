@@ -57,6 +57,13 @@ pub(crate) trait Witness {
     fn saw(&mut self, event: Event<'_>);
 }
 
+/// Watches nothing.
+pub(crate) struct Nobody;
+
+impl Witness for Nobody {
+    fn saw(&mut self, _: Event<'_>) {}
+}
+
 /// Counts what a worker forwards.
 pub(crate) struct Counting<'a> {
     pub(crate) counters: &'a Counters,

@@ -1,0 +1,179 @@
+//! The whole walk: any frame, from any port, with any virtio-net header, in a world with rules of every kind.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use palisade_conntrack::Instant;
+use palisade_engine::{Counters, Delivery, Engine, Now, Received, Verdict};
+use palisade_packet::{Body, VnetHeader, parse};
+use palisade_policy::{EniKey, PortKey, Snapshot, draft};
+
+/// Bytes before the frame: the port and options, then the virtio-net header.
+const HEAD: usize = 1 + VnetHeader::LEN;
+/// Set in the first byte: leave the MAC addresses as they are. Otherwise they are made the sender's and its router's, so
+/// that most inputs get further than the first check.
+const RAW_MACS: u8 = 0x80;
+/// Set in the first byte: time passes before the frame.
+const TIME_PASSES: u8 = 0x40;
+const WORLD: &str = include_str!("../worlds/walk.toml");
+
+thread_local! {
+    static FABRIC: RefCell<Fabric> = RefCell::new(Fabric::new());
+}
+
+/// Walks one input through a fabric that lives as long as the thread, so that connections and fragments build up.
+///
+/// # Panics
+///
+/// If a packet is lost count of, if `explain` and forwarding differ, if a guest's packet gets to a place that no rule could
+/// have led it to, or if an answer cannot be parsed.
+pub fn walk(data: &[u8]) {
+    let Some((head, frame)) = data.split_first_chunk::<HEAD>() else { return };
+    FABRIC.with_borrow_mut(|fabric| fabric.walk(head, frame));
+}
+
+struct Fabric {
+    engine: Engine,
+    snapshot: Snapshot,
+    counters: Counters,
+    ports: Vec<PortKey>,
+    now: Duration,
+    /// Frames walked, and the packets they stood for.
+    frames: u64,
+    packets: u64,
+    frame: Vec<u8>,
+    reply: Vec<u8>,
+}
+
+impl Fabric {
+    fn new() -> Self {
+        let vpc = draft::load("walk.toml", WORLD).expect("the world is part of the source tree");
+        let snapshot = Snapshot::compile(vpc, None);
+        let counters = Counters::new();
+        counters.ensure_rules(snapshot.rule_slots());
+        let enis = snapshot.enis().iter().map(|eni| PortKey::Eni(eni.key));
+        let services = snapshot.services().iter().map(|service| PortKey::Service(service.key));
+        let ports = enis.chain(services).chain([PortKey::Eni(EniKey(9999))]).collect();
+        let (now, frame, reply) = (Duration::ZERO, Vec::new(), Vec::new());
+        Self {
+            engine: Engine::new(4096),
+            snapshot,
+            counters,
+            ports,
+            now,
+            frames: 0,
+            packets: 0,
+            frame,
+            reply,
+        }
+    }
+
+    fn walk(&mut self, head: &[u8; HEAD], frame: &[u8]) {
+        let [options, vnet @ ..] = *head;
+        let from = self.ports[usize::from(options & 0x3f) % self.ports.len()];
+        if options & TIME_PASSES != 0 {
+            self.now += Duration::from_secs(7);
+            self.engine.advance(self.now(), 64);
+        }
+        self.frame.clear();
+        self.frame.extend_from_slice(frame);
+        if options & RAW_MACS == 0 {
+            self.address(from);
+        }
+        let received = Received { vnet: VnetHeader::from_bytes(vnet), ..Received::default() };
+        self.judge(from, received);
+    }
+
+    fn address(&mut self, from: PortKey) {
+        let (Some(header), PortKey::Eni(key)) = (self.frame.first_chunk_mut::<12>(), from) else { return };
+        let Some(eni) = self.snapshot.eni(key) else { return };
+        header[..6].copy_from_slice(&self.snapshot.subnet(eni.subnet).router_mac.0);
+        header[6..].copy_from_slice(&eni.mac.0);
+    }
+
+    fn judge(&mut self, from: PortKey, received: Received) {
+        let now = self.now();
+        let foreseen = self.foresee(from, received);
+        let (frame, reply) = (&mut self.frame, &mut self.reply);
+        let outcome = self.engine.process(&self.snapshot, &self.counters, now, from, frame, received, reply);
+        assert_eq!(foreseen, outcome.verdict, "looking and forwarding differ");
+        assert!(outcome.packets >= 1);
+        self.packets += u64::from(outcome.packets);
+        if let Verdict::Deliver(delivery) = outcome.verdict {
+            self.counters.delivered(outcome.packets, self.frame.len());
+            self.arrives(from, &delivery);
+        }
+        if outcome.reply {
+            parse(&self.reply).expect("the fabric's own frames are well formed");
+        }
+    }
+
+    /// What the same walk says without changing anything; one time in sixteen with the explanation written out.
+    fn foresee(&mut self, from: PortKey, received: Received) -> Verdict {
+        self.frames += 1;
+        let walked = self.engine.judge(&self.snapshot, self.now(), from, &self.frame, received);
+        if self.frames.is_multiple_of(16) {
+            let explained = self.engine.explain(&self.snapshot, self.now(), from, &self.frame, received);
+            let reason = match walked.verdict {
+                Verdict::Deliver(_) => None,
+                Verdict::Consume(what) => Some(what.as_str()),
+                Verdict::Drop(reason) => Some(reason.as_str()),
+            };
+            assert_eq!(explained.outcome.reason, reason, "{explained}");
+            self.account();
+        }
+        walked.verdict
+    }
+
+    /// Conservation law 1, up to the frame before.
+    fn account(&self) {
+        let values = self.counters.values();
+        let ends = values.delivered + values.dropped.total() + values.consumed.total();
+        assert_eq!((values.received, ends), (self.packets, self.packets), "a packet was lost count of");
+    }
+
+    /// RES-3 and RT-5: what is delivered came from where it says, and goes where it says.
+    fn arrives(&self, from: PortKey, delivery: &Delivery) {
+        let packet = &delivery.packet;
+        let summary = parse(&self.frame).expect("a delivered frame is well formed");
+        let Body::Ip(ip) = summary.body else { panic!("only IP is delivered") };
+        assert_eq!(ip, *packet, "the edits changed more than MAC addresses");
+        match (from, delivery.to) {
+            (PortKey::Eni(a), PortKey::Eni(b)) => {
+                assert_ne!(a, b, "a packet came back to its sender");
+                assert!(!is_link_local(ip.source) && !is_link_local(ip.destination), "RES-3");
+                let sender = self.snapshot.eni(a).expect("it sent");
+                assert!(!sender.source_dest_check || sender.addresses.contains(&ip.source), "RES-42");
+                let receiver = self.snapshot.eni(b).expect("it receives");
+                assert!(
+                    !receiver.source_dest_check || receiver.addresses.contains(&ip.destination),
+                    "RES-42"
+                );
+                assert_eq!(summary.destination_mac, receiver.mac);
+            }
+            (PortKey::Eni(a), PortKey::Service(service)) => {
+                let service = self.snapshot.service(service).expect("it receives");
+                assert!(service.addresses.contains(&ip.destination), "RES-3");
+                assert!(self.snapshot.eni(a).expect("it sent").addresses.contains(&ip.source), "RES-43");
+            }
+            (PortKey::Service(service), PortKey::Eni(b)) => {
+                let service = self.snapshot.service(service).expect("it sent");
+                assert!(service.addresses.contains(&ip.source), "RES-3");
+                assert!(self.snapshot.eni(b).expect("it receives").addresses.contains(&ip.destination));
+            }
+            (PortKey::Service(_), PortKey::Service(_)) => panic!("a service reached a service"),
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { monotonic: Instant::from_nanos(0) + self.now, unix: self.now }
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
