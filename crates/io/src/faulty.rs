@@ -47,7 +47,7 @@ impl<T: Receive> Receive for Faulty<T> {
         burst.clear();
         self.inner.receive(&mut self.staging)?;
         let frames = self.staging.iter().map(|(frame, info)| (info, frame));
-        self.received.mangle(frames, &mut |_, info, frame| {
+        self.received.mangle(frames, |_, info, frame| {
             burst.push(frame, info);
         });
         Ok(burst.len())
@@ -70,7 +70,7 @@ impl<T: Transmit> Transmit for Faulty<T> {
     fn transmit(&self, frames: &[Outgoing<'_>], failed: &mut dyn FnMut(usize, TransmitError)) {
         let mut mangler = self.transmitted.lock().unwrap_or_else(PoisonError::into_inner);
         let frames = frames.iter().map(|outgoing| (outgoing.vnet, outgoing.frame));
-        mangler.mangle(frames, &mut |index, vnet, frame| {
+        mangler.mangle(frames, |index, vnet, frame| {
             self.inner.transmit(&[Outgoing { vnet, frame }], &mut |_, error| {
                 if let Some(index) = index {
                     failed(index, error);
@@ -96,7 +96,7 @@ impl<H: Copy> Mangler<H> {
     fn mangle<'a>(
         &mut self,
         frames: impl Iterator<Item = (H, &'a [u8])>,
-        emit: &mut dyn FnMut(Option<usize>, H, &[u8]),
+        mut emit: impl FnMut(Option<usize>, H, &[u8]),
     ) {
         for (index, (header, frame)) in frames.enumerate() {
             if self.happens(self.faults.loss) {
@@ -141,7 +141,7 @@ mod tests {
         let mut mangler = Mangler::new(faults);
         let mut seen = Vec::new();
         let frames = frames.iter().map(|frame| ((), &frame[..]));
-        mangler.mangle(frames, &mut |_, (), frame| seen.push(u16::from_be_bytes(frame.try_into().unwrap())));
+        mangler.mangle(frames, |_, (), frame| seen.push(u16::from_be_bytes(frame.try_into().unwrap())));
         seen
     }
 

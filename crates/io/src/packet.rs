@@ -187,6 +187,10 @@ impl Receive for PacketReceive {
                 burst.commit(0, FrameInfo { truncated: true, ..FrameInfo::default() });
                 return Ok(1);
             }
+            // The kernel says the same when an interface goes down and when it is deleted.
+            Err(_) if packet::is_orphan(self.hold.socket.as_fd()) => {
+                return Err(io::Error::from_raw_os_error(libc::ENODEV));
+            }
             Err(error) => return Err(error),
         };
         for (index, message) in messages[..received].iter().enumerate() {
@@ -225,8 +229,12 @@ impl Transmit for PacketTransmit {
         let mut next = 0;
         while next < frames.len() {
             match mmsg::send(self.hold.socket.as_fd(), &frames[next..]) {
-                Ok(sent) => next += sent,
+                Ok(sent @ 1..) => next += sent,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) => {
+                    failed(next, TransmitError::Full);
+                    next += 1;
+                }
                 Err(error) => {
                     failed(next, error.into());
                     next += 1;

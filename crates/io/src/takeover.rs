@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -103,6 +104,8 @@ fn by_nftables(place: &Place, index: u32, socket: &OwnedFd) -> io::Result<Guard>
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        // A terminal's interrupt is for the daemon alone, which may need the table until its port is closed.
+        .process_group(0)
         .spawn()
         .map_err(|error| io::Error::new(error.kind(), format!("cannot start nft: {error}")))?;
     let input = owner.stdin.as_mut().expect("the process was started with a pipe as its input");

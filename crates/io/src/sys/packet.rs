@@ -60,6 +60,17 @@ pub(crate) fn bind(socket: &OwnedFd, index: u32) -> io::Result<()> {
     check(result)
 }
 
+/// Whether the interface that the socket was bound to has been deleted.
+pub(crate) fn is_orphan(socket: BorrowedFd<'_>) -> bool {
+    // SAFETY: `sockaddr_ll` is plain old data, for which zeros are a value.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    let mut length = length_of::<libc::sockaddr_ll>();
+    // SAFETY: the kernel writes at most `length` bytes, the size of the structure.
+    let result =
+        unsafe { libc::getsockname(socket.as_raw_fd(), from_mut(&mut address).cast(), &raw mut length) };
+    check(result).is_ok() && address.sll_ifindex == -1
+}
+
 /// Frames that did not fit into the receive buffer since the last call.
 pub(crate) fn dropped(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
