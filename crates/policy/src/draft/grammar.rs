@@ -18,7 +18,9 @@ pub(crate) fn keyword(egress: bool) -> &'static str {
 /// The words before and after `from` or `to`.
 pub(crate) type Halves<'w, 't> = (&'w [Word<'t>], &'w [Word<'t>]);
 
-/// Splits a line at `from` or `to`, noting if it is the other direction's; `start` is the word in front of all of them, if there is one.
+/// Splits a line at `from` or `to`, noting if it is the other direction's.
+///
+/// `start` is the word in front of all of them, if there is one.
 pub(crate) fn halves<'w, 't>(
     text: &Text,
     start: Option<&Word<'_>>,
