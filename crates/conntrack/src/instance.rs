@@ -80,6 +80,11 @@ impl Instance {
         self.wheel().forget(zone);
     }
 
+    #[cfg(test)]
+    pub(crate) fn handles(&self) -> usize {
+        self.wheel().handles()
+    }
+
     fn remember_earliest(&self, wheel: &Wheel) {
         self.earliest.store(wheel.earliest().as_nanos(), Ordering::Release);
     }

@@ -118,3 +118,98 @@ impl ConnTable {
         self.tally.end(how);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use palisade_packet::{Direction, IpPacket, Transport};
+
+    use super::*;
+    use crate::{Consult, Owner, TimeOuts};
+
+    const OWNER: Owner = Owner { zone: Zone(1), instance: 1, max_tracked: 100, time_outs: TIME_OUTS };
+    const TIME_OUTS: TimeOuts = TimeOuts {
+        tcp_established: Duration::from_secs(350),
+        udp: Duration::from_secs(30),
+        udp_stream: Duration::from_mins(1),
+    };
+
+    fn packet(port: u16) -> IpPacket {
+        IpPacket {
+            source: "10.0.1.10".parse().unwrap(),
+            destination: "10.0.2.20".parse().unwrap(),
+            protocol: 17,
+            hop_limit: 64,
+            dont_fragment: false,
+            ip_len: 100,
+            network_offset: 14,
+            transport_offset: 34,
+            fragment: None,
+            transport: Transport::Udp { source: port, destination: 53 },
+        }
+    }
+
+    fn open(table: &ConnTable, port: u16, now: Instant) {
+        let packet = packet(port);
+        match table.consult(OWNER.zone, Direction::Egress, &packet, now) {
+            Consult::New(plan) | Consult::Tracked(plan) => table.commit(plan, &OWNER, &packet, now).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn entry(table: &ConnTable, port: u16) -> Arc<Conn> {
+        let key = crate::key::Key::of(OWNER.zone, Direction::Egress, &packet(port).tuple().unwrap()).unwrap();
+        table.get(&key).unwrap()
+    }
+
+    #[test]
+    fn the_ended_leave_the_map() {
+        let (table, now) = (ConnTable::new(10), Instant::from_secs(5));
+        for port in 0..4 {
+            open(&table, port, now);
+        }
+        table.advance(now + Duration::from_secs(30), usize::MAX);
+        assert_eq!(table.map.len(), 0, "expired");
+        open(&table, 1, now);
+        table.remove_zone(OWNER.zone);
+        assert_eq!(table.map.len(), 0, "removed");
+    }
+
+    #[test]
+    fn a_late_funeral_does_not_take_the_successor_along() {
+        let (table, now) = (ConnTable::new(10), Instant::from_secs(5));
+        open(&table, 1, now);
+        let old = entry(&table, 1);
+        assert!(old.kill(), "this thread is to bury it, but another packet comes first");
+        open(&table, 1, now);
+        table.bury(&old, End::Removed);
+        assert!(entry(&table, 1).is_alive(now));
+        assert_eq!((table.totals().alive, table.tracked(1, now)), (1, 1));
+    }
+
+    #[test]
+    fn handles_do_not_pile_up_when_lives_are_shortened_and_lengthened() {
+        let (table, mut now) = (ConnTable::new(10), Instant::from_secs(5));
+        open(&table, 1, now);
+        let instance = Arc::clone(entry(&table, 1).instance());
+        for seconds in [60, 30].repeat(50) {
+            let time_outs = TimeOuts { udp: Duration::from_secs(seconds), ..TIME_OUTS };
+            let packet = packet(1);
+            entry(&table, 1).offer(Direction::Egress, &packet, &time_outs, now);
+            now = now + Duration::from_secs(29);
+            table.advance(now, usize::MAX);
+        }
+        assert!(instance.handles() <= 3, "{} handles for one entry", instance.handles());
+    }
+
+    #[test]
+    fn an_instance_without_entries_is_forgotten_with_its_last_eni() {
+        let (table, now) = (ConnTable::new(10), Instant::from_secs(5));
+        open(&table, 1, now);
+        table.remove_zone(Zone(2));
+        assert!(table.instances.find(1).is_some());
+        table.remove_zone(OWNER.zone);
+        assert!(table.instances.find(1).is_none());
+    }
+}

@@ -107,6 +107,11 @@ impl Wheel {
         self.zones.retain(|known| *known != zone);
     }
 
+    #[cfg(test)]
+    pub(crate) fn handles(&self) -> usize {
+        self.slots.iter().map(Vec::len).sum::<usize>() + self.turning.len() + self.soon.len()
+    }
+
     /// Brings the handles of all slots up to `to` into the heap.
     fn turn(&mut self, to: u64, budget: &mut usize) {
         // After one revolution every slot has been emptied: a longer jump need not count on.

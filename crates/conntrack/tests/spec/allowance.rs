@@ -38,6 +38,7 @@ fn ct_70_the_allowance_is_shared_by_the_enis_of_an_instance_and_by_no_other() {
 #[test]
 fn ct_70_nothing_fits_in_nothing() {
     assert_eq!(limited(0).tx(udp()), Fate::Refused(Refused::Allowance));
+    assert_eq!(World::with_capacity(0).tx(udp()), Fate::Refused(Refused::TableFull));
 }
 
 #[test]

@@ -116,6 +116,13 @@ fn ct_50_every_kind_of_entry_can_be_quoted() {
 }
 
 #[test]
+fn ct_50_the_flags_of_a_quoted_segment_do_not_matter() {
+    let w = World::new();
+    w.tx(tcp("S"));
+    assert_eq!(w.rx(error(3, tcp("SF").quoted(Egress))), Fate::Related);
+}
+
+#[test]
 fn ct_50_icmpv6_errors() {
     let w = World::new();
     let udp6 = udp().local("2001:db8:1::a").remote("2001:db8:2::b");

@@ -238,7 +238,7 @@ impl Model {
         {
             return if self.related(arrival, &packet) { Fate::Related } else { Fate::Stateless };
         }
-        let Some(key) = key(owner.zone, arrival.direction, &arrival.packet) else {
+        let Some(key) = arriving_key(owner.zone, arrival.direction, &arrival.packet) else {
             return Fate::Stateless;
         };
         if let Some(flow) = self.flows.get_mut(&key) {
@@ -314,9 +314,15 @@ fn mirrored(packet: &P) -> P {
     }
 }
 
-pub(crate) fn key(zone: Zone, direction: Direction, packet: &P) -> Option<ModelKey> {
+/// The key of a packet that arrives: none for flags that CT-40 refuses. A quoted packet is judged by its tuple alone
+/// (CT-50), whatever its flags.
+pub(crate) fn arriving_key(zone: Zone, direction: Direction, packet: &P) -> Option<ModelKey> {
+    let impossible = matches!(packet.body, Body::Tcp { flags, .. } if flags.is_impossible());
+    if impossible { None } else { key(zone, direction, packet) }
+}
+
+fn key(zone: Zone, direction: Direction, packet: &P) -> Option<ModelKey> {
     let rest = match packet.body {
-        Body::Tcp { flags, .. } if flags.is_impossible() => return None,
         Body::Tcp { .. } | Body::Udp => [packet.ports.0, packet.ports.1, 0],
         Body::Icmp { icmp_type, identifier, .. } => {
             let answer = match icmp_type {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use palisade_conntrack::{ConnTable, Consult, EntryRecord, Zone};
 use proptest::prelude::*;
 
-use crate::model::{Arrival, CAPACITY, Effect, Filters, Model, describe, key, nanos};
+use crate::model::{Arrival, CAPACITY, Effect, Filters, Model, arriving_key, describe, nanos};
 use crate::world::{Direction, Egress, Fate, Ingress, P, World, error, icmp, ip, other, tcp, udp};
 
 #[derive(Clone, Debug)]
@@ -176,7 +176,7 @@ impl Pair {
         let (owner, now) = (arrival.owner(), self.world.now);
         let packet = arrival.packet.going(arrival.direction);
         let handle = self.world.table.handle(owner.zone, arrival.direction, &packet, now);
-        let flow = key(owner.zone, arrival.direction, &arrival.packet)
+        let flow = arriving_key(owner.zone, arrival.direction, &arrival.packet)
             .and_then(|key| self.model.flows.get_mut(&key));
         assert_eq!(handle.is_some(), flow.is_some());
         let (Some(handle), Some(flow)) = (handle, flow) else {

@@ -52,7 +52,15 @@ fn ct_46_the_newest_acknowledgement_counts_even_if_it_goes_back() {
 fn ct_46_a_reset_does_not_count_as_an_acknowledgement() {
     let w = established();
     w.tx(tcp("RA").seq(7_777).ack(9_000));
-    assert!(!resets(w, Ingress, tcp("R").seq(9_000)));
+    assert!(!resets(w, Ingress, tcp("R").seq(9_000)), "an implausible one");
+    let mut w = established();
+    w.tx(tcp("RA").seq(101).ack(9_000));
+    assert_eq!(w.state(), "close");
+    w.wait(secs(1));
+    w.rx(tcp("R").seq(9_000));
+    assert_eq!(w.entry().left, secs(9), "a plausible one");
+    w.rx(tcp("R").seq(501));
+    assert_eq!(w.entry().left, secs(10));
 }
 
 #[test]
