@@ -18,7 +18,7 @@ pub(crate) fn start(log: &Log, color: When) -> Result<(), Failure> {
     match log.log_format {
         LogFormat::Human => base.with_ansi(coloured(color)).with_target(false).init(),
         LogFormat::Json => {
-            base.json().flatten_event(true).with_current_span(false).with_span_list(false).init()
+            base.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
         }
     }
     Ok(())

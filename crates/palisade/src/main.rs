@@ -3,14 +3,19 @@
 //! The binary: command line, assembly of the daemon, control socket, output. It knows nothing of how a packet is judged.
 #![forbid(unsafe_code)]
 
+mod ask;
 mod check;
 mod cli;
 mod control;
+mod daemon;
 mod failure;
 mod logging;
 mod pages;
+mod report;
 mod rule_text;
+mod run;
 mod screen;
+mod service_manager;
 mod table;
 mod view;
 
@@ -19,14 +24,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, When};
 use crate::failure::Exit;
 use crate::screen::Screen;
 
 fn main() -> ExitCode {
     let Cli { look, command } = Cli::parse();
     let mut screen = Screen::standard(look);
-    match execute(&mut screen, command) {
+    match execute(&mut screen, look.color, command) {
         Ok(exit) => exit.into(),
         // Whoever read the output has seen enough, as in `palisade conns | head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok.into(),
@@ -35,12 +40,16 @@ fn main() -> ExitCode {
 }
 
 /// Carries out a command. Errors are those of writing its output.
-fn execute(screen: &mut Screen, command: Command) -> io::Result<Exit> {
+fn execute(screen: &mut Screen, color: When, command: Command) -> io::Result<Exit> {
     match command {
+        Command::Run(request) => run::run(screen, color, &request),
         Command::Check(request) => check::check(screen, &request),
         Command::Schema => pages::schema(screen),
         Command::Completions(request) => pages::completions(screen, request.shell),
         Command::Man(request) => pages::man(screen, request.dir.as_deref()),
-        _ => Ok(Exit::Failed),
+        Command::Status(request) => ask::status(screen, &request),
+        Command::Conns(request) => ask::conns(screen, &request),
+        Command::Explain(request) => ask::explain(screen, &request),
+        Command::Reload(request) => ask::reload(screen, &request),
     }
 }

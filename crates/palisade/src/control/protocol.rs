@@ -96,6 +96,17 @@ impl Refusal {
     pub(crate) fn new(code: Code, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { code, message: message.into(), help: help.into(), errors: None, rendered: None }
     }
+
+    /// In one line: the places and texts of the errors if there are any, else what to do.
+    pub(crate) fn details(&self) -> String {
+        let errors = self.errors.as_ref().and_then(serde_json::Value::as_array);
+        let one = |error: &serde_json::Value| {
+            let message = error["message"].as_str().unwrap_or_default();
+            format!("line {} column {}: {message}", error["line"], error["column"])
+        };
+        errors
+            .map_or_else(|| self.help.clone(), |errors| errors.iter().map(one).collect::<Vec<_>>().join("; "))
+    }
 }
 
 /// Reads one line, which need not be JSON.

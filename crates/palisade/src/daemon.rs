@@ -1,0 +1,176 @@
+//! The daemon: configuration, policy, ports and workers put together, and what can be asked of them while they run.
+//!
+//! Owned by `run`, shared with the threads that answer control requests. The list of ports is guarded by a lock that a
+//! reload holds from its first device to its last, so that reloads exclude each other; everything else is shared as it is.
+
+mod assemble;
+mod plan;
+mod ports;
+mod reload;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use palisade_engine::{Engine, Received};
+use palisade_policy::{PortKey, Snapshot};
+use palisade_runtime::{Dataplane, PortStatus};
+use palisade_scenario::notation::{self, NotationError};
+
+use crate::control::protocol::{Code, ConnsRequest, MAX_LIMIT, Refusal, Request};
+use crate::control::server::Backend;
+use crate::report::conns::ConnsReport;
+use crate::report::explain::ExplainReport;
+use crate::report::status::{Allowance, Connections, PortReport, StatusReport};
+use crate::report::totals::TotalsReport;
+
+pub(crate) use assemble::Settings;
+use ports::{Attached, Opener};
+
+/// A running daemon.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    config: PathBuf,
+    engine: Arc<Engine>,
+    dataplane: Dataplane,
+    opener: Opener,
+    ports: Mutex<BTreeMap<PortKey, Attached>>,
+    max_connections: u32,
+    started: Instant,
+}
+
+impl Daemon {
+    /// The configuration file, as an absolute path.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// How many ports are attached.
+    pub(crate) fn port_count(&self) -> usize {
+        self.ports().len()
+    }
+
+    /// What it does.
+    pub(crate) fn status(&self) -> StatusReport {
+        let ports = self.ports();
+        let status = self.dataplane.status();
+        let snapshot = self.dataplane.snapshot();
+        let connections =
+            Connections::new(status.connections, self.max_connections.into(), self.allowances(&snapshot));
+        StatusReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            vpc: snapshot.vpc().id.clone(),
+            config: self.config.display().to_string(),
+            generation: status.generation,
+            published_generation: status.published_generation,
+            uptime_seconds: self.started.elapsed().as_secs(),
+            workers: status.workers.into_iter().map(Into::into).collect(),
+            ports: describe(&ports, &status.ports),
+            counters: (&status.counters).into(),
+            connections,
+        }
+    }
+
+    /// Tracked connections.
+    ///
+    /// # Errors
+    /// There is no such ENI.
+    pub(crate) fn conns(&self, request: &ConnsRequest) -> Result<ConnsReport, Refusal> {
+        let limit = request.limit.clamp(1, MAX_LIMIT);
+        let snapshot = self.dataplane.snapshot();
+        let entries = self.engine.connections().list(self.dataplane.now().monotonic);
+        ConnsReport::new(entries, &snapshot, &ConnsRequest { limit, ..request.clone() }).ok_or_else(|| {
+            let name = request.eni.as_deref().unwrap_or_default();
+            let help = "`palisade status` lists the ports by name";
+            Refusal::new(Code::Unknown, format!("the VPC has no ENI named `{name}`"), help)
+        })
+    }
+
+    /// What would happen to a packet.
+    ///
+    /// # Errors
+    /// The text is not a packet of this VPC.
+    pub(crate) fn explain(&self, packet: &str) -> Result<ExplainReport, Refusal> {
+        let snapshot = self.dataplane.snapshot();
+        explain(&self.engine, &snapshot, self.dataplane.now(), packet)
+            .map_err(|error| Refusal::new(Code::BadRequest, format!("`{packet}`: {error}"), NOTATION_HELP))
+    }
+
+    /// Stops forwarding, closes the ports and sums up.
+    pub(crate) fn stop(&self) -> TotalsReport {
+        // A reload that is under way ends first.
+        let mut ports = self.ports();
+        let generation = self.dataplane.snapshot().generation();
+        let totals = self.dataplane.stop();
+        ports.clear();
+        TotalsReport {
+            uptime_seconds: self.started.elapsed().as_secs(),
+            generation,
+            lawful: totals.lawful(),
+            totals,
+        }
+    }
+
+    fn allowances(&self, snapshot: &Snapshot) -> Vec<Allowance> {
+        let now = self.dataplane.now().monotonic;
+        let vpc = snapshot.vpc();
+        let mut found = BTreeMap::new();
+        for eni in snapshot.enis() {
+            let instance = &vpc[vpc[eni.index].instance];
+            found.entry(eni.instance).or_insert_with(|| Allowance {
+                instance: instance.name.clone(),
+                id: instance.id.clone(),
+                tracked: self.engine.connections().tracked(eni.instance.0, now),
+                limit: eni.max_tracked,
+            });
+        }
+        found.into_values().collect()
+    }
+
+    fn ports(&self) -> MutexGuard<'_, BTreeMap<PortKey, Attached>> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Backend for Daemon {
+    fn answer(&self, request: Request) -> Result<serde_json::Value, Refusal> {
+        let answer = match request {
+            Request::Status {} => serde_json::to_value(self.status()),
+            Request::Conns(request) => serde_json::to_value(self.conns(&request)?),
+            Request::Explain { packet } => serde_json::to_value(self.explain(&packet)?),
+            Request::Reload {} => serde_json::to_value(self.reload()?),
+            Request::Version {} => Ok(serde_json::json!({ "version": env!("CARGO_PKG_VERSION") })),
+        };
+        answer.map_err(|error| Refusal::new(Code::Internal, error.to_string(), "report a bug"))
+    }
+}
+
+/// What to do about a packet that cannot be read.
+pub(crate) const NOTATION_HELP: &str =
+    "write it as `tcp 10.0.1.10:40000 > 10.0.2.10:443 syn`; see `palisade explain --help`";
+
+/// Walks a packet without sending it.
+pub(crate) fn explain(
+    engine: &Engine,
+    snapshot: &Snapshot,
+    now: palisade_engine::Now,
+    packet: &str,
+) -> Result<ExplainReport, NotationError> {
+    let frame = notation::parse(packet)?.frame(snapshot)?;
+    let received = Received { vnet: frame.vnet, ..Received::default() };
+    Ok(engine.explain(snapshot, now, frame.port, &frame.bytes, received).into())
+}
+
+/// Joins what the runtime knows of ports with how they were opened.
+fn describe(attached: &BTreeMap<PortKey, Attached>, running: &[PortStatus]) -> Vec<PortReport> {
+    let find = |port: &Attached| {
+        let is_it = |status: &&PortStatus| {
+            status.service == port.plan.is_service()
+                && status.owner.as_deref() == Some(port.plan.name.as_str())
+        };
+        running.iter().find(is_it).map(|status| port.describe(status))
+    };
+    attached.values().filter_map(find).collect()
+}

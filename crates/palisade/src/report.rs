@@ -1,0 +1,8 @@
+//! What the daemon answers, as values that cross the control socket, and how people are shown them.
+
+pub(crate) mod conns;
+pub(crate) mod explain;
+pub(crate) mod numbers;
+pub(crate) mod reload;
+pub(crate) mod status;
+pub(crate) mod totals;
