@@ -7,13 +7,14 @@
 use super::span::Number;
 
 /// A bucket with at most this many intervals is scanned.
-const SCAN: usize = 8;
+const SCAN: usize = 4;
 
 /// Elementary intervals of one field: they cover it all, each begins where the one before ends.
 #[derive(Debug)]
 pub(super) struct Intervals<T> {
-    /// Lowest value of each interval, ascending; the first is 0.
+    /// Lowest value of each interval, ascending, the first is 0; then [`SCAN`] times the highest value.
     starts: Box<[T]>,
+    len: usize,
     root: Bucket,
     tables: Vec<Table<T>>,
     buckets: Vec<Bucket>,
@@ -22,8 +23,8 @@ pub(super) struct Intervals<T> {
 /// Where to look on.
 #[derive(Clone, Copy, Debug)]
 enum Bucket {
-    /// Among `len` intervals from `first` on.
-    Scan { first: u32, len: u32 },
+    /// At this interval, or one of the next [`SCAN`] - 1.
+    Scan(u32),
     /// In the table of this number.
     Table(u32),
 }
@@ -40,11 +41,12 @@ struct Table<T> {
 
 impl<T: Number> Intervals<T> {
     /// `starts` is ascending without repetition and begins with 0.
-    pub(super) fn new(starts: Vec<T>) -> Self {
-        let all = (0, starts.len());
-        let root = Bucket::Scan { first: 0, len: index(starts.len()) };
-        let mut intervals = Self { starts: starts.into(), root, tables: Vec::new(), buckets: Vec::new() };
-        intervals.root = intervals.bucket(all);
+    pub(super) fn new(mut starts: Vec<T>) -> Self {
+        let len = starts.len();
+        starts.resize(len + SCAN, T::MAX);
+        let (tables, buckets) = (Vec::new(), Vec::new());
+        let mut intervals = Self { starts: starts.into(), len, root: Bucket::Scan(0), tables, buckets };
+        intervals.root = intervals.bucket(0, len);
         intervals.tables.shrink_to_fit();
         intervals.buckets.shrink_to_fit();
         intervals
@@ -56,14 +58,14 @@ impl<T: Number> Intervals<T> {
         let mut bucket = self.root;
         loop {
             match bucket {
-                Bucket::Scan { first, len } => return self.scan(first as usize, len as usize, value),
+                Bucket::Scan(first) => return self.scan(first as usize, value),
                 Bucket::Table(table) => bucket = self.buckets[self.tables[table as usize].bucket_of(value)],
             }
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.starts.len()
+        self.len
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -72,20 +74,18 @@ impl<T: Number> Intervals<T> {
             + size_of_val(self.buckets.as_slice())
     }
 
-    /// The last of the intervals that begins at or below `value`; the first one is known to.
+    /// The last interval that begins at or below `value`. It is `first` or one of the next few; a fixed number is
+    /// compared, because those behind begin above `value` anyway, and a loop of fixed length has no branches.
     #[inline]
-    fn scan(&self, first: usize, len: usize, value: T) -> usize {
-        let rest = &self.starts[first + 1..first + len];
-        first + rest.iter().map(|&start| usize::from(start <= value)).sum::<usize>()
+    fn scan(&self, first: usize, value: T) -> usize {
+        let rest = &self.starts[first + 1..first + SCAN];
+        let found = first + rest.iter().map(|&start| usize::from(start <= value)).sum::<usize>();
+        found.min(self.len - 1)
     }
 
     /// Where to look on among the intervals from `first` up to, not including, `end`.
-    fn bucket(&mut self, (first, end): (usize, usize)) -> Bucket {
-        if end - first <= SCAN {
-            Bucket::Scan { first: index(first), len: index(end - first) }
-        } else {
-            Bucket::Table(self.table(first, end))
-        }
+    fn bucket(&mut self, first: usize, end: usize) -> Bucket {
+        if end - first <= SCAN { Bucket::Scan(index(first)) } else { Bucket::Table(self.table(first, end)) }
     }
 
     /// Makes a table for them. Its first and its last boundary fall into different buckets, so that every table below
@@ -96,16 +96,15 @@ impl<T: Number> Intervals<T> {
         let shift = highest.width_from(base).saturating_sub(wanted);
         let last = highest.bucket(base, shift);
         let first_bucket = self.buckets.len();
-        let below = Bucket::Scan { first: index(first), len: 1 };
-        self.buckets.resize(first_bucket + last + 2, below);
+        self.buckets.resize(first_bucket + last + 2, Bucket::Scan(index(first)));
         let mut from = first + 1;
         for at in 0..=last {
             let start = base.bucket_start(at, shift);
             let inside = |&&start: &&T| start.bucket(base, shift) == at;
             let to = from + self.starts[from..end].iter().take_while(inside).count();
-            let begins_here = self.starts.get(from) == Some(&start) && to > from;
-            self.buckets[first_bucket + 1 + at] =
-                self.bucket((if begins_here { from } else { from - 1 }, to));
+            let begins_here = to > from && self.starts[from] == start;
+            let bucket = self.bucket(if begins_here { from } else { from - 1 }, to);
+            self.buckets[first_bucket + 1 + at] = bucket;
             from = to;
         }
         self.tables.push(Table { base, shift, last: index(last), first_bucket: index(first_bucket) });

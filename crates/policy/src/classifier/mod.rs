@@ -31,7 +31,7 @@ use vectors::Vectors;
 const LINEAR_PAIRS: usize = 24;
 
 /// How much there is of compiled rule sets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
 pub struct ClassifierSize {
     /// Rules and entries, one that matches in both families counted twice.
     pub rules: usize,

@@ -37,6 +37,7 @@ pub(crate) fn merged<T: Number>(mut spans: Vec<Span<T>>) -> Vec<Span<T>> {
 /// An unsigned number that a field holds.
 pub(crate) trait Number: Copy + Ord + std::fmt::Debug {
     const ZERO: Self;
+    const MAX: Self;
 
     /// The next one, if there is one.
     fn successor(self) -> Option<Self>;
@@ -67,6 +68,7 @@ macro_rules! number {
     ($type:ty) => {
         impl Number for $type {
             const ZERO: Self = 0;
+            const MAX: Self = Self::MAX;
 
             #[inline]
             fn successor(self) -> Option<Self> {

@@ -159,8 +159,8 @@ impl Snapshot {
         self.policy.names.get(slot)
     }
 
-    /// The generation in which it last changed who has which address and MAC address in which subnet. Results that no
-    /// ENI received depend on it beside the sender's [`CompiledEni::stamp`].
+    /// The generation in which the subnets' blocks, or who has which address and MAC address in them, last changed.
+    /// Results that no ENI received depend on it beside the sender's [`CompiledEni::stamp`].
     #[must_use]
     pub fn ownership_stamp(&self) -> u64 {
         self.stamps.ownership
@@ -179,7 +179,7 @@ impl Snapshot {
 }
 
 /// How much a snapshot holds of compiled rules.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
 pub struct Statistics {
     /// Network ACLs.
     pub network_acls: usize,

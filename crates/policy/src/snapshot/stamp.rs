@@ -12,7 +12,7 @@ use crate::model::{SubnetIndex, Vpc};
 pub(super) struct FabricStamps {
     /// Services and the VPC's blocks.
     pub(super) fabric: u64,
-    /// Who has which address and MAC address in which subnet, the whole VPC over.
+    /// Subnets, and who has which address and MAC address in them, the whole VPC over.
     pub(super) ownership: u64,
 }
 
@@ -59,8 +59,7 @@ impl Next<'_> {
         let Some((old, was)) = self.old_subnet(subnet) else { return self.generation };
         let had = |eni: &&CompiledEni| old.eni(eni.key).is_some_and(|was| same_place(old, was, self, eni));
         let count = old.enis.iter().filter(|eni| eni.subnet == was.index).count();
-        let same = was.cidr == subnet.cidr
-            && was.ipv6_cidr == subnet.ipv6_cidr
+        let same = same_blocks(was, subnet)
             && Arc::ptr_eq(&was.acl, &subnet.acl)
             && old.stamps.fabric == fabric
             && count == owners.len()
@@ -76,7 +75,11 @@ impl Next<'_> {
     fn ownership(&self, enis: &[CompiledEni], subnets: &[CompiledSubnet]) -> u64 {
         let same = |old: &&Snapshot| {
             let had = |eni: &CompiledEni| old.eni(eni.key).is_some_and(|was| same_place(old, was, self, eni));
-            old.subnets.len() == subnets.len() && old.enis.len() == enis.len() && enis.iter().all(had)
+            let there = |subnet| self.old_subnet(subnet).is_some_and(|(_, was)| same_blocks(was, subnet));
+            old.subnets.len() == subnets.len()
+                && old.enis.len() == enis.len()
+                && subnets.iter().all(there)
+                && enis.iter().all(had)
         };
         self.previous.filter(same).map_or(self.generation, |old| old.stamps.ownership)
     }
@@ -94,6 +97,10 @@ impl Next<'_> {
     fn subnet_id(&self, subnet: SubnetIndex) -> &str {
         &self.vpc[subnet].id
     }
+}
+
+fn same_blocks(was: &CompiledSubnet, subnet: &CompiledSubnet) -> bool {
+    was.cidr == subnet.cidr && was.ipv6_cidr == subnet.ipv6_cidr
 }
 
 /// The same addresses in the same subnet.

@@ -249,6 +249,10 @@ fn stamps_change_with_what_an_eni_sees() {
     });
     assert_eq!(restamped(&old, &other_subnet), ["db-1", "db-2"]);
 
+    let empty_subnet = next(&old, |vpc| vpc.subnets.push(world::subnet("new", "10.0.3.0/24", None)));
+    assert!(restamped(&old, &empty_subnet).is_empty());
+    assert_ne!(old.ownership_stamp(), empty_subnet.ownership_stamp());
+
     let service = next(&old, |vpc| vpc.services.clear());
     assert_eq!(restamped(&old, &service), ["web-1", "web-2", "db-1"]);
 }

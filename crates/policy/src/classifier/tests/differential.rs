@@ -233,7 +233,7 @@ fn questions() -> impl Iterator<Item = (Direction, bool, u8)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
 
     #[test]
     fn acls(ingress in entries(0..200), egress in entries(0..30), seeds in seeds(60)) {
@@ -252,16 +252,16 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3, max_shrink_iters: 50, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2, max_shrink_iters: 50, ..ProptestConfig::default() })]
 
     #[test]
-    fn large_acls(ingress in entries(2000..6000), seeds in seeds(150)) {
+    fn large_acls(ingress in entries(2000..4000), seeds in seeds(150)) {
         check_acl(ingress, Vec::new(), &seeds);
     }
 
     #[test]
     fn large_groups(
-        ingress in rules(2000..5000),
+        ingress in rules(2000..3000),
         lists in prop::collection::vec(prop::collection::vec(block(), 200..300), LISTS),
         seeds in seeds(150),
     ) {
