@@ -3,6 +3,7 @@
 
 mod allowance;
 mod icmp;
+mod interleavings;
 mod keys;
 mod model;
 mod others;

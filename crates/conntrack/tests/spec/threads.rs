@@ -63,6 +63,42 @@ fn one_of_two_openings_wins_and_the_other_refreshes() {
 }
 
 #[test]
+fn no_step_is_lost_when_both_sides_step_at_once() {
+    const FLOWS: u16 = 4_000;
+    let w = World::with_capacity(10_000);
+    let w = World { owner: palisade_conntrack::Owner { max_tracked: 10_000, ..w.owner }, ..w };
+    let turn = AtomicU64::new(0);
+    for port in 0..FLOWS {
+        for (direction, letters) in [(Egress, "S"), (Ingress, "SA"), (Egress, "A")] {
+            w.pass(direction, tcp(letters).ports(port, 80));
+        }
+    }
+    thread::scope(|scope| {
+        for direction in [Egress, Ingress] {
+            let (w, turn) = (&w, &turn);
+            scope.spawn(move || {
+                for port in 0..FLOWS {
+                    turn.fetch_add(1, Ordering::SeqCst);
+                    // Both arrive, then both go: as close together as two threads come.
+                    while turn.load(Ordering::SeqCst) < 2 * (u64::from(port) + 1) {
+                        std::hint::spin_loop();
+                        thread::yield_now();
+                    }
+                    w.pass(direction, tcp("FA").ports(port, 80));
+                }
+            });
+        }
+    });
+    for entry in w.table.list(w.now) {
+        assert_eq!(
+            entry.state, "last-ack",
+            "CT-43: whichever FIN came first, the other came second: {entry:?}"
+        );
+    }
+    assert_sound(&w, w.now);
+}
+
+#[test]
 fn a_refreshed_entry_does_not_expire_and_an_expired_one_is_not_refreshed() {
     const ROUNDS: u64 = 3_000;
     let w = World::with_capacity(10_000);
