@@ -131,8 +131,8 @@ impl Dataplane {
             .and_then(|()| self.crew.hand(worker).add(Inlet::new(state, receive), self.options.patience));
         if received.is_err() {
             control.ports.remove(&key);
-            self.publication.publish_ports(control.table());
-            self.crew.wake();
+            // A worker that does not answer closes the port when it goes on.
+            let _ = self.await_epoch(self.publication.publish_ports(control.table()).1);
         }
         received
     }

@@ -231,6 +231,19 @@ fn a_failed_port_rests_while_the_others_go_on_and_comes_back() {
 }
 
 #[test]
+fn a_worker_that_dies_holds_nobody_up() {
+    let Scene { dataplane, guests, .. } = scene(2, Options { workers: 2, ..Options::default() });
+    guests[0].send([frame(Ask::Panic, 0)]);
+    eventually("its end is noticed", || !dataplane.status().workers[0].running);
+    assert_eq!(dataplane.publish(policy(Some(&dataplane.snapshot()))).unwrap(), 2);
+    guests[1].send([frame(Ask::Answer, 1)]);
+    assert_eq!(guests[1].expect(1), [1]);
+    assert!(matches!(dataplane.remove_port(key(0)), Err(RuntimeError::Stopped { .. })));
+    assert!(guests[0].is_closed(), "its ports are closed nevertheless");
+    dataplane.stop();
+}
+
+#[test]
 fn connections_are_reclaimed_under_load_and_while_idle() {
     let Scene { judge, dataplane, guests } = scene(1, Options::default());
     let advanced = || *judge.advanced.lock().unwrap();

@@ -60,7 +60,7 @@ fn sent(counters: &CounterValues, ports: &PortValues) -> LawResult {
 
 /// Law 3.
 fn lives(connections: &ConnTotals) -> LawResult {
-    let ConnTotals { created, alive, expired, closed, removed, .. } = *connections;
+    let ConnTotals { created, alive, expired, closed, removed } = *connections;
     LawResult::new(
         "connections created = alive + expired + closed + removed",
         created,
@@ -78,4 +78,51 @@ fn stages(counters: &CounterValues) -> LawResult {
         reached.sum(),
         counters.rule_hits + groups.map(|stage| stage.by_default + stage.related).iter().sum::<u64>(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use palisade_engine::{Counters, DropReason};
+
+    use super::*;
+    use crate::status::Traffic;
+
+    fn broken(counters: &Counters, ports: &PortValues, connections: &ConnTotals) -> Vec<&'static str> {
+        let laws = check(&counters.values(), ports, connections);
+        laws.into_iter().filter(|law| !law.holds).map(|law| law.name).collect()
+    }
+
+    fn received(packets: u64) -> PortValues {
+        PortValues { received: Traffic { packets, ..Traffic::default() }, ..PortValues::default() }
+    }
+
+    #[test]
+    fn a_packet_that_vanishes_breaks_the_first_law() {
+        let counters = Counters::new();
+        counters.received(3, 180);
+        counters.dropped(DropReason::Mtu, 2);
+        let law = "packets in + generated = delivered + dropped + consumed";
+        assert_eq!(broken(&counters, &received(3), &ConnTotals::default()), [law]);
+        counters.dropped(DropReason::PortFull, 1);
+        assert!(broken(&counters, &received(3), &ConnTotals::default()).is_empty());
+    }
+
+    #[test]
+    fn engine_and_ports_must_agree() {
+        let counters = Counters::new();
+        counters.received(2, 120);
+        counters.delivered(2, 120);
+        let laws = broken(&counters, &PortValues::default(), &ConnTotals::default());
+        assert_eq!(
+            laws,
+            ["packets in = packets received by ports", "packets delivered = packets sent by ports"]
+        );
+    }
+
+    #[test]
+    fn a_connection_that_vanishes_breaks_the_third_law() {
+        let totals = ConnTotals { created: 5, alive: 1, expired: 1, closed: 1, removed: 1 };
+        let laws = broken(&Counters::new(), &PortValues::default(), &totals);
+        assert_eq!(laws, ["connections created = alive + expired + closed + removed"]);
+    }
 }

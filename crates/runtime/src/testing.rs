@@ -145,6 +145,8 @@ pub(crate) enum Ask {
     Answer,
     /// Waits until the gate of the judge opens, then is consumed.
     Wait,
+    /// Makes the judge panic.
+    Panic,
 }
 
 /// A frame that asks the judge for something.
@@ -154,6 +156,7 @@ pub(crate) fn frame(ask: Ask, sequence: u32) -> Vec<u8> {
         Ask::Drop => (b'x', 0),
         Ask::Answer => (b'a', 0),
         Ask::Wait => (b'w', 0),
+        Ask::Panic => (b'p', 0),
     };
     let mut frame = vec![what, port];
     frame.extend(sequence.to_be_bytes());
@@ -221,6 +224,7 @@ impl Judge for Obedient {
             b'd' => (Verdict::Deliver(delivery(frame[1])), false),
             b'x' => (Verdict::Drop(DropReason::GroupEgress), false),
             b'a' => (consumed, true),
+            b'p' => panic!("as asked"),
             _ => {
                 self.stand_at_gate();
                 (consumed, false)

@@ -195,6 +195,7 @@ impl Worker {
     fn obey(&mut self) {
         // Only resets the counter; an error would mean it was 0, as good as reset.
         let _ = self.parts.wake.read();
+        self.now = self.parts.clock.now();
         while let Ok(command) = self.parts.commands.try_recv() {
             match command {
                 Command::Add(inlet, answer) => {
