@@ -1,6 +1,6 @@
 //! What a frame says, read once: a small `Copy` value that every later step works on.
 //!
-//! A summary is only ever made by [`crate::parse`]; whoever holds one may rely on its offsets lying inside the frame.
+//! A summary is only ever made by [`crate::parse()`]; whoever holds one may rely on its offsets lying inside the frame.
 
 use std::net::{IpAddr, Ipv4Addr};
 
