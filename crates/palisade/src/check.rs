@@ -97,7 +97,7 @@ fn entries_text(entries: usize) -> String {
 
 fn details(screen: &mut Screen, view: &VpcView<'_>) -> io::Result<()> {
     let tables = [subnets(view), entries(view), rules(view), enis(view), services(view)];
-    for table in tables {
+    for table in tables.iter().filter(|table| !table.is_empty()) {
         writeln!(screen.out)?;
         table.write(&mut screen.out)?;
     }

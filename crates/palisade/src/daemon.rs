@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use palisade_engine::{Engine, Received};
+use palisade_policy::model::Daemon as DaemonSettings;
 use palisade_policy::{PortKey, Snapshot};
 use palisade_runtime::{Dataplane, PortStatus};
 use palisade_scenario::notation::{self, NotationError};
@@ -36,7 +37,8 @@ pub(crate) struct Daemon {
     dataplane: Dataplane,
     opener: Opener,
     ports: Mutex<BTreeMap<PortKey, Attached>>,
-    max_connections: u32,
+    /// Settings at the start; a reload does not change them.
+    settings: DaemonSettings,
     started: Instant,
 }
 
@@ -56,8 +58,11 @@ impl Daemon {
         let ports = self.ports();
         let status = self.dataplane.status();
         let snapshot = self.dataplane.snapshot();
-        let connections =
-            Connections::new(status.connections, self.max_connections.into(), self.allowances(&snapshot));
+        let connections = Connections::new(
+            status.connections,
+            self.settings.max_connections.into(),
+            self.allowances(&snapshot),
+        );
         StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

@@ -45,6 +45,11 @@ impl Table {
         self.table.add_row(values);
     }
 
+    /// Whether it has no rows.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// Writes the table, its titles in bold.
     pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut lines = self.table.lines();

@@ -162,6 +162,26 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_shows_requests_and_answers_that_are() {
+        let page = include_str!("../../../../docs/control-socket.md");
+        let quoted: Vec<_> = page.split('`').filter(|text| text.starts_with("{\"command\"")).collect();
+        assert!(quoted.len() >= 6, "every command is documented: {quoted:?}");
+        for text in quoted {
+            assert!(request(text).is_ok(), "{text}");
+        }
+        let blocks: Vec<_> =
+            page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        let [error, status, conns, explain, reload] = &blocks[..] else {
+            panic!("five examples: {blocks:?}")
+        };
+        assert!(read::<Response<()>>(error.as_bytes()).is_ok());
+        assert!(read::<crate::report::status::StatusReport>(status.as_bytes()).is_ok());
+        assert!(read::<crate::report::conns::ConnsReport>(conns.as_bytes()).is_ok());
+        assert!(read::<crate::report::explain::ExplainReport>(explain.as_bytes()).is_ok());
+        assert!(read::<crate::report::reload::ReloadReport>(reload.as_bytes()).is_ok());
+    }
+
+    #[test]
     fn requests_survive_the_way_there() {
         for sent in [
             Request::Status {},

@@ -32,13 +32,13 @@ impl Daemon {
     /// # Errors
     /// A port cannot be opened or a worker not be started; what was opened is closed again, nothing forwards.
     pub(crate) fn start(config: PathBuf, vpc: Vpc, settings: Settings) -> Result<Self, Failure> {
-        let (workers, max_connections) = (vpc.daemon.workers, vpc.daemon.max_connections);
+        let daemon = vpc.daemon.clone();
         let Settings { takeover, capture, spin } = settings;
         let opener = Opener { takeover, capture };
         let snapshot = Arc::new(Snapshot::compile(vpc, None));
-        let engine = Arc::new(Engine::new(usize::try_from(max_connections).unwrap_or(usize::MAX)));
+        let engine = Arc::new(Engine::new(usize::try_from(daemon.max_connections).unwrap_or(usize::MAX)));
         let (known, ports) = open_all(&opener, &snapshot)?;
-        let options = Options { workers, spin, ..Options::default() };
+        let options = Options { workers: daemon.workers, spin, ..Options::default() };
         let judge = Arc::clone(&engine);
         let dataplane = Dataplane::start(judge, snapshot, ports, options)
             .map_err(|error| Failure::new(error, "nothing is forwarded; see the log above"))?;
@@ -48,7 +48,7 @@ impl Daemon {
             dataplane,
             opener,
             ports: Mutex::new(known),
-            max_connections,
+            settings: daemon,
             started: Instant::now(),
         })
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use palisade_io::Port;
 use palisade_policy::diagnostics::Style;
-use palisade_policy::model::Vpc;
+use palisade_policy::model::Daemon as DaemonSettings;
 use palisade_policy::{PortKey, Snapshot};
 use palisade_runtime::RuntimeError;
 
@@ -54,7 +54,7 @@ impl Daemon {
         let vpc = check::load(&self.config)
             .map_err(|error| bad_config(&self.config.display().to_string(), error))?;
         let old = self.dataplane.snapshot();
-        let mut warnings = settings_that_wait(old.vpc(), &vpc);
+        let mut warnings = settings_that_wait(&self.settings, &vpc.daemon);
         let snapshot = Arc::new(Snapshot::compile(vpc, Some(&old)));
         let change = PortChange::new(ports, PortPlan::all(&snapshot, self.opener.takeover));
         warnings.extend(change.readdressed.iter().map(readdressed));
@@ -196,8 +196,7 @@ impl<W: Workshop> Stage<'_, W> {
 }
 
 /// Settings of the daemon that a reload does not change.
-fn settings_that_wait(old: &Vpc, new: &Vpc) -> Vec<String> {
-    let (one, other) = (&old.daemon, &new.daemon);
+fn settings_that_wait(one: &DaemonSettings, other: &DaemonSettings) -> Vec<String> {
     let changed = [
         ("daemon.workers", one.workers != other.workers),
         ("daemon.control_socket", one.control_socket != other.control_socket),
