@@ -71,7 +71,7 @@ fn explain_alone(
     match daemon::explain(&Engine::new(1), &Snapshot::compile(vpc, None), now, packet) {
         Ok(report) => show(screen, &report, write).map(|()| Exit::Ok),
         Err(error) => {
-            let failure = Failure::with(Exit::No, format_args!("`{packet}`: {error}"), NOTATION_HELP);
+            let failure = Failure::with(Exit::Usage, format_args!("`{packet}`: {error}"), NOTATION_HELP);
             screen.failure(&failure).map(|()| failure.exit)
         }
     }
@@ -115,7 +115,8 @@ fn refuse(screen: &mut Screen, refusal: &Refusal) -> io::Result<Exit> {
     let exit = match refusal.code {
         Code::Busy => Exit::NoDaemon,
         Code::TooLong | Code::Internal => Exit::Failed,
-        Code::BadRequest | Code::Unknown | Code::BadConfig | Code::Failed => Exit::No,
+        Code::BadRequest | Code::Unknown => Exit::Usage,
+        Code::BadConfig | Code::Failed => Exit::No,
     };
     let failure = Failure::with(exit, &refusal.message, refusal.help.clone());
     screen.failure(&failure).map(|()| exit)

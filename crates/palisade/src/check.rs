@@ -49,7 +49,12 @@ pub(crate) fn check(screen: &mut Screen, request: &Check) -> io::Result<Exit> {
 /// Writes why a file cannot be used, as the form of the output asks; gives the status to exit with.
 pub(crate) fn refuse(screen: &mut Screen, path: &Path, error: &LoadError) -> io::Result<Exit> {
     match error {
-        LoadError::Unreadable(failure) => screen.failure(failure).map(|()| failure.exit),
+        LoadError::Unreadable(failure) => {
+            if screen.format == Format::Json {
+                screen.json(&Unread { file: path.display().to_string(), ok: false, error: &failure.what })?;
+            }
+            screen.failure(failure).map(|()| failure.exit)
+        }
         LoadError::Faulty(diagnostics) if screen.format == Format::Json => {
             let file = path.display().to_string();
             screen.json(&Refused { file, ok: false, errors: diagnostics }).map(|()| Exit::No)
@@ -191,4 +196,12 @@ struct Refused<'a> {
     file: String,
     ok: bool,
     errors: &'a Diagnostics,
+}
+
+/// The document of a file that cannot be read.
+#[derive(Serialize)]
+struct Unread<'a> {
+    file: String,
+    ok: bool,
+    error: &'a str,
 }

@@ -10,6 +10,7 @@ mod reload;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -37,6 +38,8 @@ pub(crate) struct Daemon {
     dataplane: Dataplane,
     opener: Opener,
     ports: Mutex<BTreeMap<PortKey, Attached>>,
+    /// Set under the lock of `ports`, after which a reload comes too late.
+    stopped: AtomicBool,
     /// Settings at the start; a reload does not change them.
     settings: DaemonSettings,
     started: Instant,
@@ -107,6 +110,7 @@ impl Daemon {
     pub(crate) fn stop(&self) -> TotalsReport {
         // A reload that is under way ends first.
         let mut ports = self.ports();
+        self.stopped.store(true, Ordering::Relaxed);
         let generation = self.dataplane.snapshot().generation();
         let totals = self.dataplane.stop();
         ports.clear();

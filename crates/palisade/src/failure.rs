@@ -11,6 +11,8 @@ pub(crate) enum Exit {
     Ok = 0,
     /// The answer is no.
     No = 1,
+    /// The command line is wrong, or names what the VPC does not have.
+    Usage = 2,
     /// No daemon answers.
     NoDaemon = 3,
     /// Something failed.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,7 @@ impl Daemon {
             dataplane,
             opener,
             ports: Mutex::new(known),
+            stopped: AtomicBool::new(false),
             settings: daemon,
             started: Instant::now(),
         })

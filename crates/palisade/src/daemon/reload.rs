@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use palisade_io::Port;
 use palisade_policy::diagnostics::Style;
@@ -34,6 +35,9 @@ impl Daemon {
     /// The file has errors or a device cannot be opened; everything is as it was.
     pub(crate) fn reload(&self) -> Result<ReloadReport, Refusal> {
         let mut ports = self.ports();
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(Refusal::new(Code::Failed, "the daemon is stopping", "start it again"));
+        }
         service_manager::reloading();
         let outcome = self.change(&mut ports);
         service_manager::ready();
