@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use palisade_packet::build::deserves_error;
 use palisade_packet::{IpPacket, MacAddr};
 use palisade_policy::CompiledEni;
+use palisade_policy::model::Service;
 
 use crate::handover::Hop;
 use crate::intake::Inbound;
@@ -39,7 +40,7 @@ pub(crate) fn to_service<W: Witness>(
     a: &CompiledEni,
     inbound: &Inbound<'_>,
 ) -> Step<Option<u16>> {
-    path(cx, VPC_MTU, inbound, (a, cx.snapshot.subnet(a.subnet).router_mac))
+    path(cx, Service::MTU, inbound, (a, cx.snapshot.subnet(a.subnet).router_mac))
 }
 
 /// From a service to a guest; the service is told by the guest's router.

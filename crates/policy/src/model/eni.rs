@@ -139,6 +139,12 @@ impl Attachment {
     }
 }
 
+impl Service {
+    /// MTU of every service's link in bytes of IP packet: what any device carries. Guests learn it from the fabric's
+    /// ICMP errors and from the services' own maximum segment size.
+    pub const MTU: u16 = 1500;
+}
+
 /// A service attachment: a device that owns reserved addresses (RES-1).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Service {

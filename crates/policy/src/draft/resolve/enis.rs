@@ -188,11 +188,14 @@ fn mac(table: &EniTable, id: &str) -> MacAddr {
     table.mac.given().map_or_else(|| ids::eni_mac(id), |mac| mac.value)
 }
 
-/// MAC addresses are unique over ENIs and services; only a given one can be at fault.
+/// MAC addresses are unique over ENIs, services and routers; only a given one can be at fault.
 fn check_macs(scope: &Scope<'_>, report: &mut Report<'_>) {
     let mut seen: HashMap<MacAddr, Option<Span>> = HashMap::new();
     for (name, _) in scope.file.service.entries() {
         seen.insert(ids::service_mac(&scope.vpc_id, &name.value), None);
+    }
+    for subnet in scope.subnets.objects() {
+        seen.insert(ids::router_mac(&subnet.id), None);
     }
     for ((_, table), object) in scope.file.eni.entries().iter().zip(scope.enis.objects()) {
         if table.mac.given().is_none() {
