@@ -16,9 +16,6 @@ use palisade_runtime::PortStatus;
 use crate::failure::Failure;
 use crate::report::status::PortReport;
 
-/// MTU of a TAP made for a service, in bytes of IP packet.
-const SERVICE_MTU: u16 = 1500;
-
 /// A port that the policy wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct PortPlan {
@@ -193,7 +190,7 @@ fn service_spec(service: &Service, takeover: TakeoverMethod) -> PortSpec {
         addresses: service.addresses.iter().map(|address| IpNet::from(*address)).collect(),
         routes: DefaultRoutes::OnLink,
     };
-    spec(&service.attachment, service.mac, SERVICE_MTU, setup, takeover)
+    spec(&service.attachment, service.mac, Service::MTU, setup, takeover)
 }
 
 fn spec(
