@@ -75,11 +75,6 @@ impl Instance {
         self.wheel().extract(zone, wanted)
     }
 
-    /// See [`Wheel::forget`].
-    pub(crate) fn forget(&self, zone: Zone) {
-        self.wheel().forget(zone);
-    }
-
     #[cfg(test)]
     pub(crate) fn handles(&self) -> usize {
         self.wheel().handles()

@@ -33,13 +33,9 @@ impl ConnTable {
 
     /// Destroys all entries of an ENI (CT-26); returns how many. Costs the entries of its instance.
     ///
-    /// An entry that a commit is making at this moment may stay; call this when no worker uses the ENI any more.
+    /// An entry that a commit is making at this moment may stay; call this (again) when no worker uses the ENI any more.
     pub fn remove_zone(&self, zone: Zone) -> usize {
         let removed = self.remove(zone, |_| true);
-        self.instances.visit_from(0, |instance| {
-            instance.forget(zone);
-            true
-        });
         self.instances.prune();
         removed
     }
@@ -201,6 +197,18 @@ mod tests {
             table.advance(now, usize::MAX);
         }
         assert!(instance.handles() <= 3, "{} handles for one entry", instance.handles());
+    }
+
+    #[test]
+    fn an_entry_armed_between_two_removals_is_found_by_the_second() {
+        let (table, now) = (ConnTable::new(10), Instant::from_secs(5));
+        open(&table, 1, now);
+        open(&table, 2, now);
+        let instance = Arc::clone(entry(&table, 1).instance());
+        let found = instance.extract(OWNER.zone, |_| true);
+        assert_eq!(found.len(), 2);
+        open(&table, 3, now);
+        assert_eq!(table.remove_zone(OWNER.zone), 1);
     }
 
     #[test]

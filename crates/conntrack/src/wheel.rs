@@ -83,28 +83,36 @@ impl Wheel {
         self.soon.peek().map_or(next_slot, |handle| handle.at.min(next_slot))
     }
 
-    /// Takes out every entry that `wanted` picks, if the wheel ever held one of `zone`.
+    /// Takes out every entry of `zone` that `wanted` picks. Costs nothing if there never was one of `zone`.
+    ///
+    /// The zone is forgotten with its last handle, under the same lock: an entry that a commit arms right after this is
+    /// found by the next removal.
     pub(crate) fn extract(&mut self, zone: Zone, wanted: impl Fn(&Conn) -> bool) -> Vec<Arc<Conn>> {
         if !self.zones.contains(&zone) {
             return Vec::new();
         }
-        let mut found = Vec::new();
-        let mut keep = |handle: &Handle| match handle.conn.upgrade() {
-            Some(conn) if conn.key().zone() == zone && wanted(&conn) => {
-                found.push(conn);
-                false
+        let (mut found, mut spared) = (Vec::new(), false);
+        let mut keep = |handle: &Handle| {
+            let Some(conn) = handle.conn.upgrade() else {
+                return false;
+            };
+            if conn.key().zone() != zone {
+                return true;
             }
-            conn => conn.is_some(),
+            if wanted(&conn) {
+                found.push(conn);
+                return false;
+            }
+            spared = true;
+            true
         };
         self.slots.iter_mut().for_each(|slot| slot.retain(&mut keep));
         self.turning.retain(&mut keep);
         self.soon.retain(&mut keep);
+        if !spared {
+            self.zones.retain(|known| *known != zone);
+        }
         found
-    }
-
-    /// No entry of `zone` will come any more.
-    pub(crate) fn forget(&mut self, zone: Zone) {
-        self.zones.retain(|known| *known != zone);
     }
 
     #[cfg(test)]
