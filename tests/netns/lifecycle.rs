@@ -16,7 +16,7 @@ fn a_second_daemon_on_the_same_devices_fails_with_a_clear_message() {
         std::fs::create_dir(&elsewhere).unwrap();
         let why = Daemon::start(&bed.fabric, &elsewhere, &bed.config(&Policy::open()), &[]).unwrap_err();
         let device = if kind == PortKind::Tap { "eth0" } else { "veth-a" };
-        assert!(why.contains(device) && (why.contains("use") || why.contains("busy")), "{kind:?}: {why}");
+        assert!(why.contains(device) && why.contains("another process"), "{kind:?}: {why}");
         assert!(
             tool::ping(&bed.guest("a").netns, "10.0.2.10", "") > 0.99,
             "{kind:?}: the first still forwards"

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use palisade_tests::frame::{self, BROADCAST, Ends};
-use palisade_tests::{Bed, Policy, PortKind, Setup, tool};
+use palisade_tests::{Bed, Policy, PortKind, Setup};
 
 use crate::probe::{Control, Probe};
 
@@ -125,6 +125,7 @@ fn destinations_that_a_vpc_does_not_carry_are_refused() {
     });
 }
 
+/// On a veth the kernel takes the outermost tag out of the frame, so that the daemon is told of it beside the frame.
 #[test]
 fn vlan_tags_and_foreign_ethertypes_are_refused() {
     on_all_ports(|_, probe| {
@@ -144,29 +145,6 @@ fn vlan_tags_and_foreign_ethertypes_are_refused() {
             });
         }
     });
-}
-
-/// The tag of a VLAN interface travels beside the frame, not in it, on a veth.
-#[test]
-fn a_vlan_interface_of_the_guest_leads_nowhere() {
-    for kind in KINDS {
-        let bed = Bed::start(Setup::new(kind, kind), &Policy::open());
-        let a = &bed.guest("a").netns;
-        a.ip("link add link eth0 name eth0.5 type vlan id 5");
-        a.ip("link set eth0.5 up");
-        a.ip("address flush dev eth0 scope global");
-        a.ip("address add 10.0.1.10/24 dev eth0.5");
-        a.ip("route replace default via 10.0.1.1 dev eth0.5");
-        let mac = palisade_tests::guest::mac_text(crate::probe::router_mac(bed.guest("c")));
-        for neighbour in ["10.0.1.1", "10.0.1.11"] {
-            a.ip(&format!("neigh replace {neighbour} lladdr {mac} dev eth0.5 nud permanent"));
-        }
-        let before = bed.daemon().drops("vlan-tag");
-        for target in ["10.0.2.10", "10.0.1.11"] {
-            assert!(tool::ping(a, target, "") < 0.01, "{kind:?} {target}");
-        }
-        assert!(bed.daemon().drops("vlan-tag") >= before + 6, "{kind:?}");
-    }
 }
 
 #[test]
