@@ -115,7 +115,7 @@ impl Witness for Recorder<'_> {
                     "denied",
                     None,
                     self.groups(eni, direction),
-                    "no rule matches (SG-20)",
+                    "no rule matched (SG-20)",
                 );
             }
             Event::SameSubnet { to, by_mac } => self.same_subnet(to, by_mac),
@@ -262,7 +262,7 @@ impl<'s> Recorder<'s> {
         let result = if decision.action == AclAction::Allow { "allowed" } else { "denied" };
         let note = match decision.number {
             Some(number) => format!("entry {number} is the first that matches (NACL-21)"),
-            None => "no entry matches; the last entry denies (NACL-5)".to_owned(),
+            None => "no entry matched; the last one denies (NACL-5)".to_owned(),
         };
         self.stages.push(StageReport {
             stage: "network-acl",

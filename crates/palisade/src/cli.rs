@@ -79,6 +79,7 @@ pub(crate) enum Command {
     Conns(Conns),
     Explain(Explain),
     Reload(Reload),
+    Scenario(Scenario),
     Completions(Completions),
     Man(Man),
 }
@@ -153,6 +154,17 @@ pub(crate) struct Check {
     /// Also list subnets, rules, interfaces and services as they were understood
     #[arg(long, short)]
     pub(crate) verbose: bool,
+}
+
+/// Play scenario files in process, under a virtual clock
+///
+/// A scenario is a VPC, packets at virtual times, and what must be seen. It goes through the same walk as forwarding;
+/// no device is opened. Exit status 1 if any failed.
+#[derive(Debug, Args)]
+pub(crate) struct Scenario {
+    /// Scenario files
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// Which daemon to ask.

@@ -14,6 +14,7 @@ mod pages;
 mod report;
 mod rule_text;
 mod run;
+mod scenario;
 mod screen;
 mod service_manager;
 mod table;
@@ -51,5 +52,6 @@ fn execute(screen: &mut Screen, color: When, command: Command) -> io::Result<Exi
         Command::Conns(request) => ask::conns(screen, &request),
         Command::Explain(request) => ask::explain(screen, &request),
         Command::Reload(request) => ask::reload(screen, &request),
+        Command::Scenario(request) => scenario::play(screen, &request),
     }
 }

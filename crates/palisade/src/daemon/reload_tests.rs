@@ -151,7 +151,7 @@ fn settings_that_need_a_restart_are_named() {
         let text = format!("[vpc]\ncidr_blocks = [\"10.0.0.0/16\"]\n[daemon]\n{daemon}\n");
         palisade_policy::draft::load("test", &text).unwrap_or_else(|errors| panic!("{errors}")).daemon
     };
-    let waiting = settings_that_wait(&settings(""), &settings("workers = 2\ndrain = \"1s\""));
+    let waiting = settings_that_wait(&settings(""), &settings("workers = 2"));
     assert_eq!(waiting.len(), 1);
     assert!(waiting[0].starts_with("daemon.workers"), "{waiting:?}");
 }

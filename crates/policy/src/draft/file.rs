@@ -242,7 +242,5 @@ table! {
         optional control_socket: SocketPath,
         /// Capacity of the connection table, all ENIs together; absent: 262144.
         optional max_connections: At<Number<1, 100_000_000>>,
-        /// How long a stopping daemon goes on forwarding what it has received, at most 60s; absent: 100ms.
-        optional drain: At<Time<0, 60>>,
     }
 }

@@ -9,7 +9,6 @@ mod group;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -167,12 +166,10 @@ pub struct Daemon {
     pub control_socket: Option<PathBuf>,
     /// Capacity of the connection table, all ENIs together; memory for it is taken at start.
     pub max_connections: u32,
-    /// How long a stopping daemon goes on forwarding what it has already received.
-    pub drain: Duration,
 }
 
 impl Default for Daemon {
     fn default() -> Self {
-        Self { workers: 1, control_socket: None, max_connections: 262_144, drain: Duration::from_millis(100) }
+        Self { workers: 1, control_socket: None, max_connections: 262_144 }
     }
 }

@@ -60,9 +60,8 @@ const FILE: &[Case] = &[
         &[(WrongType, "true"), (WrongType, "1"), (WrongType, "5"), (WrongType, "[]"), (WrongType, "1.5")]),
     vpc("region = \"moon\"\naccount = \"123\"\n", &[(BadForm, "moon"), (BadForm, "123")]),
     vpc("id = \"vpc-1\"\n", &[(BadId, "vpc-1")]),
-    vpc("[daemon]\nworkers = 0\ncontrol_socket = \"here\"\nmax_connections = 0\ndrain = \"2m\"\n",
-        &[(OutOfRange, "0"), (BadForm, "here"), (OutOfRange, "0"), (OutOfRange, "2m")]),
-    vpc("[daemon]\ndrain = \"soon\"\n", &[(BadForm, "soon")]),
+    vpc("[daemon]\nworkers = 0\ncontrol_socket = \"here\"\nmax_connections = 0\n",
+        &[(OutOfRange, "0"), (BadForm, "here"), (OutOfRange, "0")]),
     vpc("[quotas]\nnetwork_acl_entries = 32768\ngroups_per_eni = 17\nsubnets = -1\n",
         &[(OutOfRange, "32768"), (OutOfRange, "17"), (OutOfRange, "-1")]),
     vpc("[quotas]\nsecurity_group_rules = 201\n", &[(QuotaProduct, "201")]),
@@ -234,9 +233,14 @@ attach = { packet = "v" }
 subnet = "web"
 address = "10.0.1.11"
 connection_tracking = { tcp_established = "432001s", udp = "29s", udp_stream = "59s" }
-attach = { packet = "w" }"#,
+attach = { packet = "w" }
+[eni.d]
+subnet = "web"
+address = "10.0.1.12"
+connection_tracking = { udp = "soon" }
+attach = { packet = "x" }"#,
         &[(OutOfRange, "59s"), (OutOfRange, "61s"), (OutOfRange, "181s"),
-          (OutOfRange, "432001s"), (OutOfRange, "29s"), (OutOfRange, "59s")]),
+          (OutOfRange, "432001s"), (OutOfRange, "29s"), (OutOfRange, "59s"), (BadForm, "soon")]),
     eni(r#"address = "10.0.1.10"
 groups = []
 attach = { packet = "v" }"#, &[(EmptyList, "[]")]),

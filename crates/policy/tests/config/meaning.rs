@@ -233,12 +233,10 @@ fn quotas_can_be_raised_and_reached() {
 
 #[test]
 fn the_daemon_has_its_settings() {
-    let text =
-        "[daemon]\nworkers = 2\ncontrol_socket = \"/run/p.sock\"\nmax_connections = 1_000\ndrain = \"1s\"";
+    let text = "[daemon]\nworkers = 2\ncontrol_socket = \"/run/p.sock\"\nmax_connections = 1_000";
     let daemon = load(&format!("{V4}{text}")).daemon;
     assert_eq!((daemon.workers, daemon.max_connections), (2, 1000));
     assert_eq!(daemon.control_socket.as_deref(), Some(std::path::Path::new("/run/p.sock")));
-    assert_eq!(daemon.drain, Duration::from_secs(1));
 }
 
 #[test]

@@ -127,8 +127,5 @@ fn daemon(file: &File) -> Daemon {
     if let Some(connections) = table.max_connections.given() {
         daemon.max_connections = connections.value.0;
     }
-    if let Some(drain) = table.drain.given() {
-        daemon.drain = drain.value.0;
-    }
     daemon
 }
