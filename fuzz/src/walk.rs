@@ -177,3 +177,25 @@ fn is_link_local(address: IpAddr) -> bool {
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use palisade_engine::DropReason;
+
+    use super::*;
+
+    #[test]
+    fn the_corpus_reaches_many_ends() {
+        let mut fabric = Fabric::new();
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/walk");
+        for entry in std::fs::read_dir(folder).expect("the corpus is part of the source tree") {
+            let input = std::fs::read(entry.expect("a name").path()).expect("a file");
+            let (head, frame) = input.split_first_chunk::<HEAD>().expect("an input has a head");
+            fabric.walk(head, frame);
+        }
+        let values = fabric.counters.values();
+        let reasons = DropReason::ALL.iter().filter(|reason| values.dropped_for(**reason) > 0).count();
+        assert!(values.delivered > 10 && values.consumed.total() > 3 && reasons > 7, "{values:?}");
+        assert!(fabric.engine.connections().totals().created > 5);
+    }
+}

@@ -6,6 +6,9 @@ use palisade_fuzz::driver::{self, Plan};
 /// A configuration file costs some hundred times as much as a frame.
 const CONFIG_SHARE: u64 = 100;
 
+/// The walk is what hostile frames are for: ten times as many as the others get.
+const WALK_TIMES: u64 = 10;
+
 #[expect(clippy::print_stdout, reason = "the seed is what a reader of a failed run needs")]
 fn drive(target: &str, body: fn(&[u8]), plan: Plan) {
     println!("{target}: {} iterations, PALISADE_FUZZ_SEED={}", plan.iterations, plan.seed);
@@ -34,5 +37,6 @@ fn config() {
 
 #[test]
 fn walk() {
-    drive("walk", palisade_fuzz::walk, Plan::from_env());
+    let plan = Plan::from_env();
+    drive("walk", palisade_fuzz::walk, Plan { iterations: plan.iterations * WALK_TIMES, ..plan });
 }
