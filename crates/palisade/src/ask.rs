@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::check;
-use crate::cli::{Client, Conns, Explain, Format, Reload, Status};
+use crate::cli::{Client, Conns, Explain, Format, Reload, Rules, Status};
 use crate::control::client::{self, AskError};
 use crate::control::protocol::{Code, ConnsRequest, Refusal, Request};
 use crate::daemon::{self, NOTATION_HELP};
@@ -19,6 +19,7 @@ use crate::failure::{Exit, Failure};
 use crate::report::conns::ConnsReport;
 use crate::report::explain::ExplainReport;
 use crate::report::reload::ReloadReport;
+use crate::report::rules::RulesReport;
 use crate::report::status::StatusReport;
 use crate::screen::Screen;
 
@@ -32,6 +33,11 @@ pub(crate) fn conns(screen: &mut Screen, request: &Conns) -> io::Result<Exit> {
     let Conns { client, eni, limit } = request;
     let question = Request::Conns(ConnsRequest { eni: eni.clone(), limit: *limit });
     ask(screen, client, &question, ConnsReport::write)
+}
+
+/// `palisade rules`.
+pub(crate) fn rules(screen: &mut Screen, request: &Rules) -> io::Result<Exit> {
+    ask(screen, &request.client, &Request::Rules {}, RulesReport::write)
 }
 
 /// `palisade reload`.

@@ -77,6 +77,7 @@ pub(crate) enum Command {
     Schema,
     Status(Status),
     Conns(Conns),
+    Rules(Rules),
     Explain(Explain),
     Reload(Reload),
     Scenario(Scenario),
@@ -193,6 +194,13 @@ pub(crate) struct Conns {
     /// Most connections to list
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) limit: u32,
+}
+
+/// List the rules in force and how many packets each decided
+#[derive(Debug, Args)]
+pub(crate) struct Rules {
+    #[command(flatten)]
+    pub(crate) client: Client,
 }
 
 /// Tell what would happen to a packet, stage by stage, and which rule decides

@@ -24,6 +24,7 @@ use crate::control::protocol::{Code, ConnsRequest, MAX_LIMIT, Refusal, Request};
 use crate::control::server::Backend;
 use crate::report::conns::ConnsReport;
 use crate::report::explain::ExplainReport;
+use crate::report::rules::RulesReport;
 use crate::report::status::{Allowance, Connections, PortReport, StatusReport};
 use crate::report::totals::TotalsReport;
 
@@ -96,6 +97,11 @@ impl Daemon {
         })
     }
 
+    /// Rules in force.
+    pub(crate) fn rules(&self) -> RulesReport {
+        RulesReport::new(&self.dataplane.snapshot(), |slot| self.dataplane.rule_hits(slot))
+    }
+
     /// What would happen to a packet.
     ///
     /// # Errors
@@ -148,6 +154,7 @@ impl Backend for Daemon {
         let answer = match request {
             Request::Status {} => serde_json::to_value(self.status()),
             Request::Conns(request) => serde_json::to_value(self.conns(&request)?),
+            Request::Rules {} => serde_json::to_value(self.rules()),
             Request::Explain { packet } => serde_json::to_value(self.explain(&packet)?),
             Request::Reload {} => serde_json::to_value(self.reload()?),
             Request::Version {} => Ok(serde_json::json!({ "version": env!("CARGO_PKG_VERSION") })),

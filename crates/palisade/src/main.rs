@@ -50,6 +50,7 @@ fn execute(screen: &mut Screen, color: When, command: Command) -> io::Result<Exi
         Command::Man(request) => pages::man(screen, request.dir.as_deref()),
         Command::Status(request) => ask::status(screen, &request),
         Command::Conns(request) => ask::conns(screen, &request),
+        Command::Rules(request) => ask::rules(screen, &request),
         Command::Explain(request) => ask::explain(screen, &request),
         Command::Reload(request) => ask::reload(screen, &request),
         Command::Scenario(request) => scenario::play(screen, &request),

@@ -4,5 +4,6 @@ pub(crate) mod conns;
 pub(crate) mod explain;
 pub(crate) mod numbers;
 pub(crate) mod reload;
+pub(crate) mod rules;
 pub(crate) mod status;
 pub(crate) mod totals;

@@ -54,7 +54,8 @@ fn type_and_code(icmp_type: Option<u8>, code: Option<u8>) -> String {
     }
 }
 
-const fn preposition(direction: Direction) -> &'static str {
+/// `from` or `to`.
+pub(crate) const fn preposition(direction: Direction) -> &'static str {
     match direction {
         Direction::Ingress => "from",
         Direction::Egress => "to",

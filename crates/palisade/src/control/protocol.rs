@@ -14,6 +14,8 @@ pub(crate) enum Request {
     Status {},
     /// Tracked connections.
     Conns(ConnsRequest),
+    /// Rules in force, and how many packets each decided.
+    Rules {},
     /// What would happen to a packet.
     Explain {
         /// The packet, in the notation of `palisade explain`.
@@ -165,18 +167,19 @@ mod tests {
     fn the_documentation_shows_requests_and_answers_that_are() {
         let page = include_str!("../../../../docs/control-socket.md");
         let quoted: Vec<_> = page.split('`').filter(|text| text.starts_with("{\"command\"")).collect();
-        assert!(quoted.len() >= 6, "every command is documented: {quoted:?}");
+        assert!(quoted.len() >= 7, "every command is documented: {quoted:?}");
         for text in quoted {
             assert!(request(text).is_ok(), "{text}");
         }
         let blocks: Vec<_> =
             page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-        let [error, status, conns, explain, reload] = &blocks[..] else {
-            panic!("five examples: {blocks:?}")
+        let [error, status, conns, rules, explain, reload] = &blocks[..] else {
+            panic!("six examples: {blocks:?}")
         };
         assert!(read::<Response<()>>(error.as_bytes()).is_ok());
         assert!(read::<crate::report::status::StatusReport>(status.as_bytes()).is_ok());
         assert!(read::<crate::report::conns::ConnsReport>(conns.as_bytes()).is_ok());
+        assert!(read::<crate::report::rules::RulesReport>(rules.as_bytes()).is_ok());
         assert!(read::<crate::report::explain::ExplainReport>(explain.as_bytes()).is_ok());
         assert!(read::<crate::report::reload::ReloadReport>(reload.as_bytes()).is_ok());
     }
@@ -186,6 +189,7 @@ mod tests {
         for sent in [
             Request::Status {},
             Request::Conns(ConnsRequest { eni: Some("é".to_owned()), limit: 7 }),
+            Request::Rules {},
             Request::Explain { packet: "a\n\"b".to_owned() },
             Request::Reload {},
             Request::Version {},
