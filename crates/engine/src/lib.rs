@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod counters;
+mod end;
 mod engine;
 mod explain;
 mod fragments;

@@ -8,11 +8,12 @@ use palisade_conntrack::{ConnTable, Instant};
 use palisade_packet::Direction::{Egress, Ingress};
 use palisade_policy::{CompiledEni, PortKey, Snapshot};
 
+use crate::end::{End, Step};
 use crate::fragments::Fragments;
 use crate::handover::Hop;
 use crate::intake::{Inbound, Judged};
-use crate::outcome::{Link, Reply, Side, Verdict, Walked};
-use crate::reason::{Consumed, DropReason};
+use crate::outcome::{Side, Walked};
+use crate::reason::DropReason;
 use crate::stages::{acl, admit, commit, destination, group, mtu, service};
 use crate::witness::Witness;
 
@@ -26,26 +27,6 @@ pub(crate) struct Context<'s, W> {
     pub(crate) commits: bool,
     pub(crate) witness: W,
 }
-
-/// Where a journey ended, and what goes back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum End {
-    /// Out by a port, fragmented to an MTU if one is given.
-    Deliver(PortKey, Link, Option<u16>),
-    /// Taken by the fabric, which may answer.
-    Consume(Consumed, Option<Reply>),
-    /// Dropped; the sender may be told.
-    Drop(DropReason, Option<Reply>),
-}
-
-impl From<DropReason> for End {
-    fn from(reason: DropReason) -> Self {
-        Self::Drop(reason, None)
-    }
-}
-
-/// One step of the walk: go on with a `T`, or end here.
-pub(crate) type Step<T> = Result<T, End>;
 
 /// Walks one frame from the port it came in by to its end.
 pub(crate) fn walk<W: Witness>(
@@ -114,33 +95,4 @@ fn side_b<'s, W: Witness>(
     let pass = group::judge(cx, b, Ingress, packet, a.key)?;
     destination::check(cx, b, packet)?;
     commit::commit(cx, b, Ingress, pass, packet)
-}
-
-impl Walked {
-    fn begin(packets: u32) -> Self {
-        let verdict = Verdict::Drop(DropReason::PortMissing);
-        Self { a: None, b: None, verdict, packets, reply: None, link: None }
-    }
-
-    fn end(&mut self, end: End, inbound: Result<Inbound<'_>, DropReason>) {
-        (self.verdict, self.reply, self.link) = match end {
-            End::Consume(what, reply) => (Verdict::Consume(what), reply, None),
-            End::Drop(reason, reply) => (Verdict::Drop(reason), reply, None),
-            End::Deliver(to, link, fragment) => {
-                let delivery = inbound.and_then(|inbound| inbound.delivery(to, fragment));
-                (delivery.map_or_else(Verdict::Drop, Verdict::Deliver), None, Some(link))
-            }
-        };
-    }
-}
-
-impl Side {
-    /// A failed destination check is logged with the verdict of ACL and group, which is "accepted" (RT-3).
-    fn of<T>(eni: &CompiledEni, result: &Step<T>) -> Self {
-        let refused = match result {
-            Err(End::Drop(reason, _)) if *reason != DropReason::DestinationCheck => Some(*reason),
-            _ => None,
-        };
-        Self { eni: eni.key, refused }
-    }
 }

@@ -4,11 +4,12 @@ use palisade_packet::Direction;
 use palisade_policy::model::AclAction;
 use palisade_policy::{CompiledEni, FilterKey};
 
+use crate::end::Step;
 use crate::handover::Hop;
 use crate::intake::Judged;
 use crate::reason::DropReason;
 use crate::stages::group::filter_key;
-use crate::walk::{Context, Step};
+use crate::walk::Context;
 use crate::witness::{Event, Witness};
 
 /// Judges a packet that leaves (egress) or enters (ingress) the subnet of `at`.

@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use palisade_packet::{IpPacket, MacAddr};
 use palisade_policy::CompiledEni;
 
+use crate::end::Step;
 use crate::intake::{Inbound, Judged, sane};
 use crate::reason::DropReason;
 use crate::stages::{link, service};
-use crate::walk::{Context, Step};
+use crate::walk::Context;
 use crate::witness::{Event, Witness};
 
 /// Lets a frame of ENI `a` into the fabric, or ends its journey: answered on the link, handed to a service, dropped.

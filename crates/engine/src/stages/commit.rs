@@ -4,10 +4,11 @@ use palisade_conntrack::{Owner, Refused, TimeOuts, Zone};
 use palisade_packet::Direction;
 use palisade_policy::CompiledEni;
 
+use crate::end::Step;
 use crate::intake::Judged;
 use crate::reason::DropReason;
 use crate::stages::group::Pass;
-use crate::walk::{Context, Step};
+use crate::walk::Context;
 use crate::witness::{Event, Witness};
 
 /// Does what the group stage planned, unless the table refuses (CT-70). Later fragments change nothing (CT-62).

@@ -2,9 +2,10 @@
 
 use palisade_policy::CompiledEni;
 
+use crate::end::Step;
 use crate::intake::Judged;
 use crate::reason::DropReason;
-use crate::walk::{Context, Step};
+use crate::walk::Context;
 use crate::witness::{Event, Witness};
 
 /// Refuses a packet whose destination is not one of the receiver's addresses, unless the check is off.

@@ -6,9 +6,10 @@ use palisade_conntrack::{Consult, Plan, Zone};
 use palisade_packet::{Direction, FlowTuple, IpPacket, Selector, Transport};
 use palisade_policy::{CompiledEni, EniKey, FilterKey, GroupMatch, GroupSet, Match};
 
+use crate::end::Step;
 use crate::intake::Judged;
 use crate::reason::DropReason;
-use crate::walk::{Context, Step};
+use crate::walk::Context;
 use crate::witness::{Event, Tracking, Witness};
 
 /// What the stage plans to do with the connection table once the whole side has passed.

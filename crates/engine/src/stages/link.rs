@@ -7,10 +7,11 @@ use palisade_packet::ndp::{self, NdpMessage};
 use palisade_packet::{Arp, Body, Icmp, IpPacket, MacAddr, Transport};
 use palisade_policy::{CompiledEni, Reserved};
 
+use crate::end::{End, Step};
 use crate::intake::Inbound;
 use crate::outcome::Reply;
 use crate::reason::{Consumed, DropReason};
-use crate::walk::{Context, End, Step};
+use crate::walk::Context;
 
 const ALL_DHCP_SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
 

@@ -7,12 +7,13 @@ use palisade_packet::{IpPacket, MacAddr};
 use palisade_policy::CompiledEni;
 use palisade_policy::model::Service;
 
+use crate::end::{End, Step};
 use crate::handover::Hop;
 use crate::intake::Inbound;
 use crate::outcome::Reply;
 use crate::reason::DropReason;
 use crate::stages::service::FABRIC_MAC;
-use crate::walk::{Context, End, Step};
+use crate::walk::Context;
 use crate::witness::{Event, Witness};
 
 /// MTU inside a VPC, in bytes of IP packet (RT-60).

@@ -8,12 +8,13 @@ use std::net::IpAddr;
 use palisade_packet::{Body, IpPacket, MacAddr};
 use palisade_policy::{CompiledEni, CompiledService, PortKey, Reserved, ServiceKey};
 
+use crate::end::{End, Step};
 use crate::intake::{Inbound, sane};
 use crate::outcome::Link;
 use crate::reason::DropReason;
 use crate::stages::link::Speaker;
 use crate::stages::mtu;
-use crate::walk::{Context, End, Step};
+use crate::walk::Context;
 use crate::witness::{Event, Witness};
 
 /// The fabric's own MAC address on the link of every service; on a subnet's links it is the implicit router's.

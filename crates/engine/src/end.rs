@@ -1,0 +1,58 @@
+//! How a journey ends, and how its end becomes the result of the walk.
+
+use palisade_policy::{CompiledEni, PortKey};
+
+use crate::intake::Inbound;
+use crate::outcome::{Link, Reply, Side, Verdict, Walked};
+use crate::reason::{Consumed, DropReason};
+
+/// Where a journey ended, and what goes back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// Out by a port, fragmented to an MTU if one is given.
+    Deliver(PortKey, Link, Option<u16>),
+    /// Taken by the fabric, which may answer.
+    Consume(Consumed, Option<Reply>),
+    /// Dropped; the sender may be told.
+    Drop(DropReason, Option<Reply>),
+}
+
+impl From<DropReason> for End {
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason, None)
+    }
+}
+
+/// One step of the walk: go on with a `T`, or end here.
+pub(crate) type Step<T> = Result<T, End>;
+
+impl Walked {
+    /// A walk that has not ended yet.
+    pub(crate) fn begin(packets: u32) -> Self {
+        let verdict = Verdict::Drop(DropReason::PortMissing);
+        Self { a: None, b: None, verdict, packets, reply: None, link: None }
+    }
+
+    /// Records the end.
+    pub(crate) fn end(&mut self, end: End, inbound: Result<Inbound<'_>, DropReason>) {
+        (self.verdict, self.reply, self.link) = match end {
+            End::Consume(what, reply) => (Verdict::Consume(what), reply, None),
+            End::Drop(reason, reply) => (Verdict::Drop(reason), reply, None),
+            End::Deliver(to, link, fragment) => {
+                let delivery = inbound.and_then(|inbound| inbound.delivery(to, fragment));
+                (delivery.map_or_else(Verdict::Drop, Verdict::Deliver), None, Some(link))
+            }
+        };
+    }
+}
+
+impl Side {
+    /// A failed destination check is logged with the verdict of ACL and group, which is "accepted" (RT-3).
+    pub(crate) fn of<T>(eni: &CompiledEni, result: &Step<T>) -> Self {
+        let refused = match result {
+            Err(End::Drop(reason, _)) if *reason != DropReason::DestinationCheck => Some(*reason),
+            _ => None,
+        };
+        Self { eni: eni.key, refused }
+    }
+}
