@@ -4,7 +4,7 @@ use std::fmt;
 
 use palisade_packet::{Body, Direction, IpPacket, PacketSummary, Transport};
 use palisade_policy::model::{AclAction, GroupIndex};
-use palisade_policy::{AclDecision, CompiledEni, CompiledSubnet, PortKey, RuleSlot, Snapshot};
+use palisade_policy::{AclDecision, CompiledEni, CompiledSubnet, PortKey, RuleName, RuleSlot, Snapshot};
 use serde::Serialize;
 
 use crate::outcome::{Reply, Verdict, Walked};
@@ -91,32 +91,22 @@ impl Witness for Recorder<'_> {
             }
             Event::GroupTracked { eni, direction } => {
                 let note = "belongs to a tracked connection: no rule is consulted (CT-3)";
-                self.group(eni, direction, "allowed", None, vec!["connection table".to_owned()], note);
+                self.group(eni, direction, "allowed", Ground::Table, note);
             }
             Event::GroupRelated { eni, direction } => {
-                let note = "an ICMP error about a flow of this ENI (CT-50)";
-                self.group(eni, direction, "allowed", None, vec!["connection table".to_owned()], note);
-            }
-            Event::GroupRule { eni, direction, slot, tracking } => {
-                let rule = self.rule(slot);
                 self.group(
                     eni,
                     direction,
                     "allowed",
-                    Some(rule),
-                    self.groups(eni, direction),
-                    tracking.describe(),
+                    Ground::Table,
+                    "an ICMP error about a flow of this ENI (CT-50)",
                 );
             }
+            Event::GroupRule { eni, direction, slot, tracking } => {
+                self.group(eni, direction, "allowed", Ground::Rule(slot), tracking.describe());
+            }
             Event::GroupDenied { eni, direction } => {
-                self.group(
-                    eni,
-                    direction,
-                    "denied",
-                    None,
-                    self.groups(eni, direction),
-                    "no rule matched (SG-20)",
-                );
+                self.group(eni, direction, "denied", Ground::NoRule, "no rule matched (SG-20)");
             }
             Event::SameSubnet { to, by_mac } => self.same_subnet(to, by_mac),
             Event::ToRouter => {
@@ -151,6 +141,14 @@ impl Witness for Recorder<'_> {
             }
         }
     }
+}
+
+/// What the security-group stage went by.
+#[derive(Clone, Copy)]
+enum Ground {
+    Table,
+    Rule(RuleSlot),
+    NoRule,
 }
 
 impl Tracking {
@@ -238,12 +236,15 @@ impl<'s> Recorder<'s> {
         eni: &CompiledEni,
         direction: Direction,
         result: &'static str,
-        rule: Option<String>,
-        consulted: Vec<String>,
+        ground: Ground,
         note: &str,
     ) {
-        let at = self.eni(eni);
-        let direction = Some(direction.as_str());
+        let (rule, consulted) = match ground {
+            Ground::Table => (None, vec!["connection table".to_owned()]),
+            Ground::Rule(slot) => (Some(self.rule(slot)), self.groups(eni, direction)),
+            Ground::NoRule => (None, self.groups(eni, direction)),
+        };
+        let (at, direction) = (self.eni(eni), Some(direction.as_str()));
         let note = note.to_owned();
         self.stages.push(StageReport {
             stage: "security-group",
@@ -287,8 +288,17 @@ impl<'s> Recorder<'s> {
         self.snapshot.vpc()[eni.index].name.clone()
     }
 
+    /// Ids of rules, names of what they belong to.
     fn rule(&self, slot: RuleSlot) -> String {
-        self.snapshot.rule(slot).map_or_else(|| "rule of another generation".to_owned(), ToString::to_string)
+        let vpc = self.snapshot.vpc();
+        match self.snapshot.rule(slot) {
+            Some(RuleName::GroupRule { group, rule, .. }) => {
+                let named = vpc.security_groups.iter().find(|known| known.id == *group);
+                format!("{rule} of {}", named.map_or(group, |group| &group.name))
+            }
+            Some(name) => name.to_string(),
+            None => "a rule of another generation".to_owned(),
+        }
     }
 
     fn groups(&self, eni: &CompiledEni, direction: Direction) -> Vec<String> {
