@@ -2,7 +2,8 @@
 
 use toml::{Table, Value};
 
-const FORM: &str = "a change is `authorize|revoke sg:NAME ingress|egress RULE` or `add|remove acl:NAME ingress|egress ENTRY`";
+const FORM: &str = "a change is `authorize|revoke sg:NAME ingress|egress RULE` or `add|remove acl:NAME ingress|egress ENTRY`, or \
+     `delete SECTION:NAME`";
 
 /// Applies one change.
 ///
@@ -10,6 +11,9 @@ const FORM: &str = "a change is `authorize|revoke sg:NAME ingress|egress RULE` o
 ///
 /// Says what is wrong with the text, or that there is nothing to revoke or remove.
 pub(crate) fn apply(world: &mut Table, change: &str) -> Result<(), String> {
+    if let Some(object) = change.strip_prefix("delete ") {
+        return delete(world, object);
+    }
     let mut words = change.splitn(4, ' ');
     let (Some(verb), Some(object), Some(direction), Some(rule)) =
         (words.next(), words.next(), words.next(), words.next())
@@ -31,6 +35,13 @@ pub(crate) fn apply(world: &mut Table, change: &str) -> Result<(), String> {
         _ => return Err(FORM.to_owned()),
     }
     Ok(())
+}
+
+fn delete(world: &mut Table, object: &str) -> Result<(), String> {
+    let (section, name) = object.split_once(':').ok_or_else(|| FORM.to_owned())?;
+    let section = world.get_mut(section).and_then(Value::as_table_mut);
+    let removed = section.and_then(|objects| objects.remove(name));
+    removed.map(drop).ok_or_else(|| format!("the world has no {object}"))
 }
 
 fn rules<'a>(
@@ -63,6 +74,13 @@ mod tests {
         let mut world = world();
         apply(&mut world, "revoke sg:b ingress tcp 22 from 10.0.1.10/32").unwrap();
         assert_eq!(world["security_group"]["b"]["ingress"].as_array().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn deletes_what_is_there() {
+        let mut world = world();
+        apply(&mut world, "delete security_group:b").unwrap();
+        assert!(apply(&mut world, "delete security_group:b").is_err());
     }
 
     #[test]

@@ -33,16 +33,24 @@ pub struct Step {
     pub at: Duration,
     /// A packet, in the notation of [`crate::notation`].
     pub send: Option<String>,
+    /// How often, at the same time; absent: once. What must be seen holds of the last.
+    pub repeat: Option<u32>,
     /// What becomes of it: `delivered PORT`, `consumed WHAT`, `dropped REASON` or `dropped AT STAGE WHY`.
     pub expect: Option<String>,
     /// What the receiver's side sends back to the sender, such as an ICMP error; absent: not looked at.
     pub reply: Option<bool>,
-    /// A change of policy: `authorize|revoke sg:NAME ingress|egress RULE`, `add|remove acl:NAME ingress|egress ENTRY`.
+    /// The frame that goes back to the sender: `arp ADDRESS is-at MAC`, `neighbour ADDRESS is-at MAC` (MAC: `router` or the
+    /// name of an ENI where it is theirs), or `PROTOCOL SOURCE > DESTINATION type N code N mtu N len N` (`len`: bytes of IP).
+    pub answer: Option<String>,
+    /// A change of policy: `authorize|revoke sg:NAME ingress|egress RULE`, `add|remove acl:NAME ingress|egress ENTRY`,
+    /// `delete SECTION:NAME`.
     pub change: Option<String>,
     /// A change of policy, laid over the present world like [`Scenario::patch`].
     pub patch: Option<Table>,
     /// Connections that must exist: `ENI PROTOCOL OPENER > OTHER STATE LEFT`; an empty list: none at all.
     pub conns: Option<Vec<String>>,
+    /// How many connections there must be, of all ENIs together.
+    pub conns_total: Option<usize>,
 }
 
 /// The scenario cannot be read or run.
@@ -63,6 +71,14 @@ pub enum ScenarioError {
         path: PathBuf,
         /// Why, with line and column.
         source: Box<toml::de::Error>,
+    },
+    /// The folder cannot be listed.
+    #[error("{}: {source}", path.display())]
+    List {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
     /// The world, as patched, is not a valid configuration.
     #[error("the world is not valid:\n{0}")]
@@ -102,6 +118,35 @@ impl Scenario {
         merge(&mut world, &self.patch);
         Ok(world)
     }
+}
+
+/// The scenario files below a folder, in order of their names. Folders named `worlds` and `disagreements` are passed by:
+/// they hold configurations, and scenarios that are known to fail. A path that is not a folder stands for itself.
+///
+/// # Errors
+///
+/// If a folder cannot be listed.
+pub fn find(path: &Path) -> Result<Vec<PathBuf>, ScenarioError> {
+    if !path.is_dir() {
+        return Ok(vec![path.into()]);
+    }
+    let cannot = |source| ScenarioError::List { path: path.into(), source };
+    let entries = std::fs::read_dir(path).map_err(cannot)?;
+    let mut paths = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(cannot)?;
+    paths.sort();
+    let mut found = Vec::new();
+    for entry in paths {
+        let passed_by = entry.ends_with("worlds") || entry.ends_with("disagreements");
+        if entry.is_dir() && !passed_by {
+            found.extend(find(&entry)?);
+        } else if entry.extension().is_some_and(|extension| extension == "toml") {
+            found.push(entry);
+        }
+    }
+    Ok(found)
 }
 
 fn read(path: &Path) -> Result<String, ScenarioError> {

@@ -2,20 +2,39 @@
 //!
 //! ```text
 //! [PORT] PROTOCOL SOURCE > DESTINATION [WORD …]
+//! [PORT] arp who-has ADDRESS tell ADDRESS [sender-mac MAC] [WORD …]
+//! [PORT] arp reply ADDRESS is-at MAC to ADDRESS [WORD …]
+//! PORT ethertype HEX [BYTES] [WORD …]        a frame that is neither ARP nor IP; BYTES in hex digits
+//! PORT raw BYTES                             a whole frame
 //!
 //! PORT         name or id of the ENI, or name of the service, that sends it; absent: the owner of the source address
 //! PROTOCOL     tcp, udp, icmp, icmpv6, or proto and a number
 //! SOURCE, …    address:port for tcp and udp ([address]:port in IPv6), address otherwise
-//! tcp words    syn, ack, fin, rst, psh, urg, or tcpdump's letters (S, SA, PA, F …); none: syn
+//! tcp words    syn, ack, fin, rst, psh, urg, or tcpdump's letters (S, SA, PA, F …); none: syn; no-flags: really none
 //!              seq N, ack N, win N, wscale N, gso N (a segmentation-offload frame with segments of N bytes)
-//! icmp words   echo-request, echo-reply, type N, code N, id N; none: echo-request
-//! any words    len N (payload bytes), ttl N, df, from-mac MAC, to-mac MAC|router|PORT
+//! udp words    gso N, length N (what its length field says)
+//! icmp words   echo-request, echo-reply, unreachable, time-exceeded, parameter-problem, too-big, redirect,
+//!              type N, code N, id N, mtu N, quote [PACKET] (what an error quotes), quote-cut N (its first N bytes);
+//!              none: echo-request
+//! icmpv6 words solicit ADDRESS, advertise ADDRESS, router-solicit, link MAC (the link-layer option)
+//! ip words     len N (payload bytes), ttl N, df, frag id N offset N [more], cut N (the IP payload, or what follows
+//!              the IPv6 fragment header, ends after N bytes), ip-len N (what the IP length field says), bad-checksum,
+//!              ext NAME,NAME… (IPv6 headers in order: hop, dst, routing, frag = the place of the fragment header)
+//! any words    from-mac MAC, to-mac MAC|router|PORT, vlan N,
+//!              vnet KEY=N,… (a virtio-net header of flags, gso, hdr, size, start, offset)
 //! ```
+//!
+//! Of a fragment with an offset, `len` counts all it carries, and ports and ICMP words are not part of it.
 
 mod build;
+mod datagram;
+mod link;
+mod link_words;
+mod transport_words;
+mod upper;
 mod words;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use palisade_packet::{MacAddr, TcpFlags, VnetHeader};
 use palisade_policy::PortKey;
@@ -27,6 +46,46 @@ pub use words::parse;
 pub struct PacketSpec {
     /// Name of the sending port, if one was given.
     pub port: Option<String>,
+    /// What is around it.
+    pub link: LinkSpec,
+    /// What the frame carries.
+    pub body: BodySpec,
+}
+
+/// The link layer of a packet as it was written.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LinkSpec {
+    /// Source MAC address, if not the sender's own.
+    pub from_mac: Option<MacAddr>,
+    /// Destination MAC address, if not the one the sender would use.
+    pub to_mac: Option<LinkTarget>,
+    /// An 802.1Q tag.
+    pub vlan: Option<u16>,
+    /// A virtio-net header of the guest's own making.
+    pub vnet: Option<VnetHeader>,
+}
+
+/// What a frame carries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BodySpec {
+    /// An IP packet.
+    Ip(IpSpec),
+    /// An ARP packet.
+    Arp(ArpSpec),
+    /// Something else.
+    Foreign {
+        /// The `EtherType`.
+        ethertype: u16,
+        /// What follows it.
+        bytes: Vec<u8>,
+    },
+    /// The whole frame, Ethernet header included.
+    Raw(Vec<u8>),
+}
+
+/// An IP packet as it was written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IpSpec {
     /// Source address.
     pub source: IpAddr,
     /// Destination address, of the same family.
@@ -39,10 +98,53 @@ pub struct PacketSpec {
     pub ttl: u8,
     /// IPv4: do not fragment.
     pub dont_fragment: bool,
-    /// Source MAC address, if not the sender's own.
-    pub from_mac: Option<MacAddr>,
-    /// Destination MAC address, if not the one the sender would use.
-    pub to_mac: Option<LinkTarget>,
+    /// IPv6 extension headers, in order.
+    pub extensions: Vec<Extension>,
+    /// If it is a fragment; in IPv6 also an atomic one.
+    pub fragment: Option<FragmentSpec>,
+    /// Bytes left of the IP payload, or of what follows the IPv6 fragment header.
+    pub cut: Option<u16>,
+    /// What the length field of the IP header says, if not the truth.
+    pub ip_len: Option<u16>,
+    /// The checksum of the upper layer is wrong.
+    pub bad_checksum: bool,
+}
+
+/// An IPv6 extension header of eight bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extension {
+    /// Hop-by-hop options.
+    Hop,
+    /// Destination options.
+    Destination,
+    /// A routing header with no segments left.
+    Routing,
+    /// The place of the fragment header; without it, behind all others.
+    Fragment,
+}
+
+/// Where a fragment stands in its datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FragmentSpec {
+    /// Identification.
+    pub id: u32,
+    /// Offset in bytes, a multiple of eight.
+    pub offset: u16,
+    /// More fragments follow.
+    pub more: bool,
+}
+
+/// An ARP packet as it was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ArpSpec {
+    /// A reply, not a request.
+    pub reply: bool,
+    /// Sender hardware address, if not the sender's own.
+    pub sender_mac: Option<MacAddr>,
+    /// Sender protocol address.
+    pub sender: Ipv4Addr,
+    /// Target protocol address.
+    pub target: Ipv4Addr,
 }
 
 /// A destination MAC address.
@@ -62,23 +164,45 @@ pub enum TransportSpec {
     /// TCP.
     Tcp(TcpSpec),
     /// UDP.
-    Udp {
-        /// Source port.
-        source: u16,
-        /// Destination port.
-        destination: u16,
-    },
+    Udp(UdpSpec),
     /// `ICMPv4` or `ICMPv6`.
-    Icmp {
-        /// Type.
-        icmp_type: u8,
-        /// Code.
-        code: u8,
-        /// Identifier.
-        id: u16,
-    },
+    Icmp(IcmpSpec),
     /// Any other protocol.
     Other(u8),
+}
+
+/// A UDP datagram as it was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct UdpSpec {
+    /// Source port.
+    pub source: u16,
+    /// Destination port.
+    pub destination: u16,
+    /// What its length field says, if not the truth.
+    pub length: Option<u16>,
+    /// Segment size of a segmentation-offload frame.
+    pub gso: Option<u16>,
+}
+
+/// An ICMP message as it was written.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct IcmpSpec {
+    /// Type.
+    pub icmp_type: u8,
+    /// Code.
+    pub code: u8,
+    /// Identifier.
+    pub id: u16,
+    /// The next-hop MTU of an error.
+    pub mtu: Option<u32>,
+    /// The packet that an error quotes.
+    pub quote: Option<Box<IpSpec>>,
+    /// How many bytes of it are there; absent: all.
+    pub quote_cut: Option<u16>,
+    /// The target of neighbour discovery.
+    pub target: Option<Ipv6Addr>,
+    /// The link-layer option of neighbour discovery.
+    pub link: Option<MacAddr>,
 }
 
 /// A TCP segment as it was written.
@@ -90,6 +214,8 @@ pub struct TcpSpec {
     pub destination: u16,
     /// Control bits.
     pub flags: TcpFlags,
+    /// No control bit at all is meant.
+    pub no_flags: bool,
     /// Sequence number.
     pub sequence: u32,
     /// Acknowledgement number.
@@ -133,6 +259,9 @@ pub enum NotationError {
     /// Nobody in the VPC can send it.
     #[error("no ENI and no service owns {0}; name the sender first, as in `web-1 tcp … > …`")]
     NoSender(IpAddr),
+    /// A frame without an address does not tell its sender.
+    #[error("name the sender first, as in `web-1 ethertype 88cc`")]
+    Anonymous,
     /// A name that the VPC does not have.
     #[error("the VPC has no ENI and no service named `{0}`")]
     UnknownPort(String),

@@ -2,20 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use palisade_scenario::run_file;
+use palisade_scenario::{find, run_file};
 
-fn corpus() -> std::io::Result<Vec<PathBuf>> {
+fn corpus() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios");
-    let entries: Vec<_> = std::fs::read_dir(folder)?.collect::<Result<_, _>>()?;
-    let mut files: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    files.sort();
-    Ok(files)
+    find(&folder).expect("the corpus is part of the source tree")
 }
 
 #[test]
 fn every_scenario_passes() {
-    let files = corpus().expect("the corpus is part of the source tree");
+    let files = corpus();
     assert!(files.len() >= 14, "the corpus is incomplete: {files:?}");
     let mut failed = Vec::new();
     for file in files {

@@ -1,14 +1,13 @@
-//! From a [`PacketSpec`] to an Ethernet frame.
+//! From a [`PacketSpec`] to an Ethernet frame: who sends it, and to which MAC address.
 
 use std::net::IpAddr;
 
-use etherparse::{
-    IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, PacketBuilder, TcpHeader, TcpOptionElement,
-};
-use palisade_packet::{Body, GsoKind, MacAddr, Offload, TcpFlags, VnetHeader, parse};
+use palisade_packet::{Body, GsoKind, MacAddr, Offload, VnetHeader, parse};
 use palisade_policy::{PortKey, Snapshot};
 
-use super::{Frame, LinkTarget, NotationError, PacketSpec, TcpSpec, TransportSpec};
+use super::{BodySpec, Frame, IpSpec, LinkTarget, NotationError, PacketSpec, TransportSpec};
+
+const BROADCAST: MacAddr = MacAddr([0xff; 6]);
 
 impl PacketSpec {
     /// Builds the frame that the sender would put on its link.
@@ -18,11 +17,24 @@ impl PacketSpec {
     /// If nobody in the VPC can be the sender, or the packet cannot exist.
     pub fn frame(&self, snapshot: &Snapshot) -> Result<Frame, NotationError> {
         let port = self.sender(snapshot)?;
+        if let BodySpec::Raw(bytes) = &self.body {
+            let vnet = self.link.vnet.unwrap_or_default();
+            return Ok(Frame { port, bytes: bytes.clone(), vnet });
+        }
         let own = mac_of(snapshot, port);
-        let source = self.from_mac.unwrap_or(own);
+        let source = self.link.from_mac.unwrap_or(own);
         let destination = self.next_hop(snapshot, port)?;
-        let bytes = self.ethernet(source, destination).ok_or(NotationError::TooLong(self.len))?;
-        let vnet = self.offload(&bytes);
+        let (ethertype, payload) = self.body.payload(own)?;
+        let mut bytes = Vec::with_capacity(payload.len() + 18);
+        bytes.extend_from_slice(&destination.0);
+        bytes.extend_from_slice(&source.0);
+        if let Some(tag) = self.link.vlan {
+            bytes.extend_from_slice(&[0x81, 0]);
+            bytes.extend_from_slice(&tag.to_be_bytes());
+        }
+        bytes.extend_from_slice(&ethertype.to_be_bytes());
+        bytes.extend_from_slice(&payload);
+        let vnet = self.link.vnet.unwrap_or_else(|| self.body.offload(&bytes));
         Ok(Frame { port, bytes, vnet })
     }
 
@@ -30,118 +42,89 @@ impl PacketSpec {
         if let Some(name) = &self.port {
             return port_named(snapshot, name).ok_or_else(|| NotationError::UnknownPort(name.clone()));
         }
-        let service = || snapshot.services().iter().find(|service| service.addresses.contains(&self.source));
-        let owner = snapshot.owner(self.source).map(|eni| PortKey::Eni(eni.key));
+        let source = match &self.body {
+            BodySpec::Ip(ip) => ip.source,
+            BodySpec::Arp(arp) => arp.sender.into(),
+            BodySpec::Foreign { .. } | BodySpec::Raw(_) => return Err(NotationError::Anonymous),
+        };
+        let service = || snapshot.services().iter().find(|service| service.addresses.contains(&source));
+        let owner = snapshot.owner(source).map(|eni| PortKey::Eni(eni.key));
         owner
             .or_else(|| service().map(|service| PortKey::Service(service.key)))
-            .ok_or(NotationError::NoSender(self.source))
+            .ok_or(NotationError::NoSender(source))
     }
 
-    /// The destination MAC address: what was written, else what ARP would have answered.
+    /// The destination MAC address: what was written, else the group's address, else what ARP would have answered.
     fn next_hop(&self, snapshot: &Snapshot, port: PortKey) -> Result<MacAddr, NotationError> {
         let subnet = match port {
             PortKey::Eni(key) => snapshot.eni(key).map(|eni| eni.subnet),
             PortKey::Service(_) => None,
         };
         let router = subnet.map(|subnet| snapshot.subnet(subnet).router_mac).unwrap_or_default();
-        match &self.to_mac {
-            Some(LinkTarget::Mac(mac)) => Ok(*mac),
-            Some(LinkTarget::Port(name)) => {
+        match (&self.link.to_mac, &self.body) {
+            (Some(LinkTarget::Mac(mac)), _) => Ok(*mac),
+            (Some(LinkTarget::Port(name)), _) => {
                 let port =
                     port_named(snapshot, name).ok_or_else(|| NotationError::UnknownPort(name.clone()))?;
                 Ok(mac_of(snapshot, port))
             }
-            Some(LinkTarget::Router) => Ok(router),
-            None => {
-                let neighbour = snapshot.owner(self.destination).filter(|owner| Some(owner.subnet) == subnet);
-                Ok(neighbour.map_or(router, |owner| owner.mac))
-            }
+            (Some(LinkTarget::Router), _) | (None, BodySpec::Foreign { .. } | BodySpec::Raw(_)) => Ok(router),
+            (None, BodySpec::Arp(_)) => Ok(BROADCAST),
+            (None, BodySpec::Ip(ip)) => Ok(group_mac(ip.destination).unwrap_or_else(|| {
+                let neighbour = snapshot.owner(ip.destination).filter(|owner| Some(owner.subnet) == subnet);
+                neighbour.map_or(router, |owner| owner.mac)
+            })),
         }
     }
+}
 
-    fn ethernet(&self, source: MacAddr, destination: MacAddr) -> Option<Vec<u8>> {
-        let payload: Vec<u8> = (0..self.len).map(|at| at.to_be_bytes()[1]).collect();
-        let link = PacketBuilder::ethernet2(source.0, destination.0);
-        let ip = link.ip(self.ip_header());
-        let mut out = Vec::with_capacity(usize::from(self.len) + 100);
-        match &self.transport {
-            TransportSpec::Tcp(tcp) => ip.tcp_header(tcp.header()?).write(&mut out, &payload),
-            TransportSpec::Udp { source, destination } => {
-                ip.udp(*source, *destination).write(&mut out, &payload)
-            }
-            TransportSpec::Icmp { icmp_type, code, id } => {
-                let [high, low] = id.to_be_bytes();
-                let rest = [high, low, 0, 1];
-                if self.source.is_ipv4() {
-                    ip.icmpv4_raw(*icmp_type, *code, rest).write(&mut out, &payload)
-                } else {
-                    ip.icmpv6_raw(*icmp_type, *code, rest).write(&mut out, &payload)
-                }
-            }
-            TransportSpec::Other(number) => ip.write(&mut out, IpNumber(*number), &payload),
+/// Where a stack sends multicast and limited broadcast (RFC 1112 §6.4, RFC 2464 §7).
+fn group_mac(address: IpAddr) -> Option<MacAddr> {
+    match address {
+        IpAddr::V4(address) if address.is_broadcast() => Some(BROADCAST),
+        IpAddr::V4(address) if address.is_multicast() => {
+            let [_, second, third, fourth] = address.octets();
+            Some(MacAddr([1, 0, 0x5e, second & 0x7f, third, fourth]))
         }
-        .ok()?;
-        Some(out)
+        IpAddr::V6(address) if address.is_multicast() => {
+            let [.., a, b, c, d] = address.octets();
+            Some(MacAddr([0x33, 0x33, a, b, c, d]))
+        }
+        _ => None,
     }
+}
 
-    fn ip_header(&self) -> etherparse::IpHeaders {
-        match (self.source, self.destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let header = Ipv4Header {
-                    source: source.octets(),
-                    destination: destination.octets(),
-                    time_to_live: self.ttl,
-                    dont_fragment: self.dont_fragment,
-                    ..Ipv4Header::default()
-                };
-                etherparse::IpHeaders::Ipv4(header, etherparse::Ipv4Extensions::default())
+impl BodySpec {
+    fn payload(&self, own: MacAddr) -> Result<(u16, Vec<u8>), NotationError> {
+        match self {
+            Self::Ip(ip) => {
+                let bytes = ip.datagram().ok_or(NotationError::TooLong(ip.len))?;
+                Ok((if ip.source.is_ipv4() { 0x0800 } else { 0x86dd }, bytes))
             }
-            (source, destination) => {
-                let octets = |address: IpAddr| match address {
-                    IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-                    IpAddr::V6(v6) => v6.octets(),
-                };
-                let header = Ipv6Header {
-                    flow_label: Ipv6FlowLabel::ZERO,
-                    source: octets(source),
-                    destination: octets(destination),
-                    hop_limit: self.ttl,
-                    ..Ipv6Header::default()
-                };
-                etherparse::IpHeaders::Ipv6(header, etherparse::Ipv6Extensions::default())
-            }
+            Self::Arp(arp) => Ok((0x0806, arp.bytes(own))),
+            Self::Foreign { ethertype, bytes } => Ok((*ethertype, bytes.clone())),
+            Self::Raw(bytes) => Ok((0, bytes.clone())),
         }
     }
 
     fn offload(&self, frame: &[u8]) -> VnetHeader {
-        let TransportSpec::Tcp(TcpSpec { gso: Some(size), .. }) = self.transport else {
-            return VnetHeader::default();
-        };
-        let kind = if self.source.is_ipv4() { GsoKind::Tcp4 } else { GsoKind::Tcp6 };
+        let Self::Ip(ip) = self else { return VnetHeader::default() };
+        let Some((kind, size)) = ip.segments() else { return VnetHeader::default() };
         match parse(frame).map(|summary| summary.body) {
-            Ok(Body::Ip(ip)) => Offload::Segments { kind, size, ecn: false }.header(&ip),
+            Ok(Body::Ip(packet)) => Offload::Segments { kind, size, ecn: false }.header(&packet),
             _ => VnetHeader::default(),
         }
     }
 }
 
-impl TcpSpec {
-    fn header(&self) -> Option<TcpHeader> {
-        let mut header = TcpHeader::new(self.source, self.destination, self.sequence, self.window);
-        let has = |flag| self.flags.contains(flag);
-        header.fin = has(TcpFlags::FIN);
-        header.syn = has(TcpFlags::SYN);
-        header.rst = has(TcpFlags::RST);
-        header.psh = has(TcpFlags::PSH);
-        header.ack = has(TcpFlags::ACK);
-        header.urg = has(TcpFlags::URG);
-        header.ece = has(TcpFlags::ECE);
-        header.cwr = has(TcpFlags::CWR);
-        header.acknowledgment_number = self.acknowledgement;
-        if let Some(shift) = self.window_scale {
-            header.set_options(&[TcpOptionElement::WindowScale(shift)]).ok()?;
+impl IpSpec {
+    fn segments(&self) -> Option<(GsoKind, u16)> {
+        match &self.transport {
+            TransportSpec::Tcp(tcp) if self.source.is_ipv4() => Some((GsoKind::Tcp4, tcp.gso?)),
+            TransportSpec::Tcp(tcp) => Some((GsoKind::Tcp6, tcp.gso?)),
+            TransportSpec::Udp(udp) => Some((GsoKind::Udp, udp.gso?)),
+            TransportSpec::Icmp(_) | TransportSpec::Other(_) => None,
         }
-        Some(header)
     }
 }
 
