@@ -93,7 +93,7 @@ prepare_netns() {
 netns() {
     step build-release cargo build --quiet --locked --release -p palisade
     at_exit remove_netns_of_run
-    PALISADE_TEST_RUN=$RUN PALISADE_BIN=$ROOT/target/release/palisade \
+    TMPDIR=$TMP PALISADE_TEST_RUN=$RUN PALISADE_BIN=$ROOT/target/release/palisade \
         step netns cargo test --locked -p palisade-tests -- --test-threads=1
     PALISADE_BIN=$ROOT/target/release/palisade step demo scripts/demo.sh
 }

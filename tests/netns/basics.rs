@@ -105,7 +105,7 @@ fn explain_tells_what_forwarding_does() {
     let by_acl = say("tcp 10.0.1.10:40000 > 10.0.2.10:443 syn");
     assert!(by_acl.contains("acl-ingress-entry") && by_acl.contains("ingress 90"), "{by_acl}");
     let by_group = say("tcp 10.0.1.11:40000 > 10.0.2.10:80 syn");
-    assert!(by_group.contains("denied") && by_group.contains("no rule matches"), "{by_group}");
+    assert!(by_group.contains("denied") && by_group.contains("no rule match"), "{by_group}");
     let _echo = Echo::tcp(&bed.guest("b").netns, &[80, 443]);
     let b = bed.guest("b").address(false);
     let within = Duration::from_millis(400);

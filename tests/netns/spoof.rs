@@ -35,6 +35,16 @@ fn honest_datagrams_pass() {
     });
 }
 
+/// Every test that says "refused" rests on this.
+#[test]
+#[should_panic(expected = "an honest datagram: reached b")]
+fn the_probe_notices_what_gets_through() {
+    let bed = Bed::start(Setup::taps(), &Policy::open());
+    let mut probe = Probe::new(&bed, "a", Control::Guest("b"));
+    let ends = probe.ends("b", false);
+    probe.reaches_nobody("an honest datagram", |mark| frame::udp(&ends, mark));
+}
+
 /// RES-41.
 #[test]
 fn a_foreign_source_mac_is_refused() {

@@ -1,6 +1,6 @@
 //! Network namespaces that live as long as the value that made them.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -25,6 +25,7 @@ impl Netns {
         tool::must("ip", &["netns", "add", &name]);
         let made = Self { name };
         made.ip("link set lo up");
+        made.enter(skip_duplicate_detection);
         made
     }
 
@@ -87,6 +88,12 @@ impl Drop for Netns {
 /// Moves the present thread, which must have been made for it, into a namespace.
 fn go(place: &File) {
     setns(place, CloneFlags::CLONE_NEWNET).expect("setns needs CAP_SYS_ADMIN");
+}
+
+/// Interfaces made from now on use their link-local addresses at once, which saves each test two seconds.
+fn skip_duplicate_detection() {
+    fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0")
+        .expect("root may write this of its namespace");
 }
 
 /// `PALISADE_TEST_RUN` lets whoever starts the tests find leftovers of a run that was killed.
