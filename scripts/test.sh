@@ -76,7 +76,7 @@ deny() {
 prepare_unit() { :; }
 
 unit() {
-    step unit cargo test --locked --workspace --exclude palisade-tests --exclude palisade-fuzz
+    step unit cargo test --locked --no-fail-fast --workspace --exclude palisade-tests --exclude palisade-fuzz
 }
 
 prepare_fuzz() { :; }
@@ -94,7 +94,7 @@ netns() {
     step build-release cargo build --quiet --locked --release -p palisade
     at_exit remove_netns_of_run
     TMPDIR=$TMP PALISADE_TEST_RUN=$RUN PALISADE_BIN=$ROOT/target/release/palisade \
-        step netns cargo test --locked -p palisade-tests -- --test-threads=1
+        step netns cargo test --locked --no-fail-fast -p palisade-tests -- --test-threads=1
     PALISADE_BIN=$ROOT/target/release/palisade step demo scripts/demo.sh
 }
 
