@@ -32,6 +32,10 @@ demo:
 compare *options:
     scripts/compare.sh {{ options }}
 
+# In-process benchmarks: time and allocations
+bench *options:
+    cargo bench -p palisade-benches {{ options }}
+
 # The daemon on a configuration (root)
 run config='configs/two-subnets.toml' *options:
     cargo run --release -p palisade -- run {{ config }} {{ options }}

@@ -104,9 +104,9 @@ fn the_host_neither_answers_nor_speaks() {
     }
 }
 
-/// Not a test of its own: holds a port until it is killed.
+/// The process that [`the_takeover_ends_with_a_killed_process`] starts and kills: holds a port. Does nothing unless told so by
+/// its environment.
 #[test]
-#[ignore = "run by the_takeover_ends_with_a_killed_process"]
 fn hold_a_port() {
     let Ok(netns) = std::env::var("PAL_IO_HOLD_NETNS") else { return };
     let takeover = match std::env::var("PAL_IO_HOLD_METHOD").as_deref() {
@@ -123,7 +123,7 @@ fn the_takeover_ends_with_a_killed_process() {
     for method in ["tcx", "nftables"] {
         let topology = Topology::new();
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "takeover::hold_a_port"])
+            .args(["--exact", "takeover::hold_a_port"])
             .env("PAL_IO_HOLD_NETNS", &topology.host.name)
             .env("PAL_IO_HOLD_METHOD", method)
             .stdout(Stdio::null())

@@ -1,0 +1,139 @@
+//! Worlds and frames that the benchmarks share.
+#![forbid(unsafe_code)]
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use palisade_conntrack::Instant;
+use palisade_engine::{Counters, Engine, Now, Outcome, Received};
+use palisade_policy::{PortKey, Snapshot, draft};
+use palisade_scenario::notation::{self, Frame};
+
+/// Two guests in two subnets, with so many ACL entries per subnet and direction and so many group rules per side. What the
+/// benchmarks send matches the last of each.
+///
+/// # Panics
+///
+/// Never: the text is well formed.
+#[must_use]
+pub fn world(acl_entries: usize, group_rules: usize) -> Snapshot {
+    let text = config(acl_entries, group_rules);
+    let vpc = draft::load("benchmark", &text).unwrap_or_else(|errors| unreachable!("{errors}"));
+    Snapshot::compile(vpc, None)
+}
+
+/// Entries and rules in the manner of real policies: mostly TCP, prefixes of several lengths, few of them denials.
+fn config(acl_entries: usize, group_rules: usize) -> String {
+    let mut text = String::from("[vpc]\ncidr_blocks = [\"10.0.0.0/16\"]\n");
+    let _ = writeln!(
+        text,
+        "[quotas]\nnetwork_acl_entries = 32767\nsecurity_group_rules = 20000\nrules_per_eni = 100000"
+    );
+    for subnet in ["a", "b"] {
+        let _ = writeln!(
+            text,
+            "[subnet.{subnet}]\ncidr = \"10.0.{}.0/24\"\nnetwork_acl = \"{subnet}\"",
+            u8::from(subnet == "b") + 1
+        );
+        let _ = writeln!(text, "[network_acl.{subnet}]\ningress = [{}]", entries(acl_entries, "from"));
+        let _ = writeln!(text, "egress = [{}]", entries(acl_entries, "to"));
+        let _ = writeln!(text, "[security_group.{subnet}]\ningress = [{}]", rules(group_rules, "from"));
+        let _ = writeln!(text, "egress = [{}]", rules(group_rules, "to"));
+    }
+    for (eni, subnet, host) in [("a1", "a", "1.10"), ("b1", "b", "2.10")] {
+        let _ = writeln!(
+            text,
+            "[eni.{eni}]\nsubnet = \"{subnet}\"\naddress = \"10.0.{host}\"\ngroups = [\"{subnet}\"]\nattach = {{ tap = \"{eni}\" }}"
+        );
+    }
+    text
+}
+
+fn entries(count: usize, way: &str) -> String {
+    let mut list = String::new();
+    for number in 1..count {
+        let action = if number % 4 == 3 { "deny" } else { "allow" };
+        let protocol = if number % 2 == 1 { "tcp" } else { "udp" };
+        let port = 100 + number % 60_000;
+        let _ = write!(
+            list,
+            "\"{number} {action} {protocol} {port} {way} 172.{}.{}.0/24\", ",
+            16 + number / 256 % 16,
+            number % 256
+        );
+    }
+    let _ = write!(list, "\"{count} allow all {way} 10.0.0.0/16\"");
+    list
+}
+
+fn rules(count: usize, way: &str) -> String {
+    let mut list = String::new();
+    for number in 1..count {
+        let protocol = if number % 5 == 4 { "udp" } else { "tcp" };
+        let _ = write!(
+            list,
+            "\"{protocol} {} {way} 192.168.{}.{}/32\", ",
+            20 + number % 60_000,
+            number / 250 % 250,
+            1 + number % 250
+        );
+    }
+    let _ = write!(list, "\"all {way} 10.0.0.0/16\"");
+    list
+}
+
+/// A frame in the notation of `palisade explain`.
+///
+/// # Panics
+///
+/// If the text is not a packet of that world.
+#[must_use]
+pub fn frame(snapshot: &Snapshot, text: &str) -> Frame {
+    let spec = notation::parse(text).unwrap_or_else(|error| unreachable!("{error}"));
+    spec.frame(snapshot).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+/// An engine in a world, as a worker sees it.
+#[derive(Debug)]
+pub struct Bed {
+    /// The world.
+    pub snapshot: Snapshot,
+    engine: Engine,
+    counters: Counters,
+    reply: Vec<u8>,
+    now: Duration,
+}
+
+impl Bed {
+    /// A world of so many rules, and room for so many connections.
+    #[must_use]
+    pub fn new(acl_entries: usize, group_rules: usize, connections: usize) -> Self {
+        let snapshot = world(acl_entries, group_rules);
+        let counters = Counters::new();
+        counters.ensure_rules(snapshot.rule_slots());
+        Self {
+            snapshot,
+            engine: Engine::new(connections),
+            counters,
+            reply: Vec::with_capacity(2048),
+            now: Duration::ZERO,
+        }
+    }
+
+    /// Lets time pass and reclaims what has expired.
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.engine.advance(self.now(), usize::MAX);
+    }
+
+    /// Walks a frame.
+    pub fn walk(&mut self, from: PortKey, frame: &mut [u8], vnet: palisade_packet::VnetHeader) -> Outcome {
+        let now = self.now();
+        let received = Received { vnet, ..Received::default() };
+        self.engine.process(&self.snapshot, &self.counters, now, from, frame, received, &mut self.reply)
+    }
+
+    fn now(&self) -> Now {
+        Now { monotonic: Instant::from_nanos(0) + self.now, unix: self.now }
+    }
+}
