@@ -14,7 +14,7 @@ use crate::handover::Hop;
 use crate::intake::{Inbound, Judged};
 use crate::outcome::{Side, Walked};
 use crate::reason::DropReason;
-use crate::stages::{acl, admit, commit, destination, group, mtu, service};
+use crate::stages::{acl, admit, commit, destination, fragments, group, mtu, service};
 use crate::witness::Witness;
 
 /// What a walk may look at, and change when it `commits`.
@@ -62,7 +62,7 @@ fn journey<W: Witness>(
     let b = hop.target?;
     let fragment = mtu::check(cx, a, b, &hop, inbound)?;
 
-    let arrival = side_b(cx, a, b, &hop, &packet);
+    let arrival = side_b(cx, a, b, &hop, inbound);
     walked.b = Some(Side::of(b, &arrival));
     arrival?;
 
@@ -89,8 +89,9 @@ fn side_b<'s, W: Witness>(
     a: &CompiledEni,
     b: &'s CompiledEni,
     hop: &Hop<'s>,
-    packet: &Judged,
+    inbound: &Inbound<'_>,
 ) -> Step<()> {
+    let packet = &fragments::join(cx, b, Ingress, inbound.ip()?)?;
     acl::judge(cx, b, Ingress, packet, hop)?;
     let pass = group::judge(cx, b, Ingress, packet, a.key)?;
     destination::check(cx, b, packet)?;

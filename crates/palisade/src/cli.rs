@@ -163,9 +163,9 @@ pub(crate) struct Check {
 /// no device is opened. Exit status 1 if any failed.
 #[derive(Debug, Args)]
 pub(crate) struct Scenario {
-    /// Scenario files
-    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) files: Vec<PathBuf>,
+    /// Scenario files, or folders of them
+    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
 }
 
 /// Which daemon to ask.

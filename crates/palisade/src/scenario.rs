@@ -1,20 +1,28 @@
 //! `palisade scenario`: scripted packets under a virtual clock, and what was seen.
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use palisade_scenario::{Failure, Report, ScenarioError, run_file};
+use palisade_scenario::{Failure, Report, ScenarioError, find, run_file};
 use serde::Serialize;
 
 use crate::cli::{Format, Scenario};
-use crate::failure::Exit;
+use crate::failure::{Exit, Failure as Failed};
 use crate::screen::{BAD, GOOD, Screen};
 use crate::table::count;
 
 /// Plays the scenarios of a command line, each in a world of its own.
 pub(crate) fn play(screen: &mut Screen, request: &Scenario) -> io::Result<Exit> {
+    let files: Vec<PathBuf> = match request.paths.iter().map(|path| find(path)).collect::<Result<Vec<_>, _>>()
+    {
+        Ok(found) => found.into_iter().flatten().collect(),
+        Err(error) => {
+            let failure = Failed::with(Exit::Failed, error, "name a scenario file, or a folder of them");
+            return screen.failure(&failure).map(|()| failure.exit);
+        }
+    };
     let mut failed = 0;
-    for file in &request.files {
+    for file in &files {
         let result = run_file(file);
         failed += usize::from(!passed(&result));
         match screen.format {
@@ -23,7 +31,7 @@ pub(crate) fn play(screen: &mut Screen, request: &Scenario) -> io::Result<Exit> 
         }
     }
     if screen.format == Format::Table {
-        let played = count(request.files.len(), "scenario");
+        let played = count(files.len(), "scenario");
         writeln!(screen.out, "{played}, {failed} failed")?;
     }
     screen.out.flush()?;

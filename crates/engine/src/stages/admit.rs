@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use palisade_packet::{IpPacket, MacAddr};
+use palisade_packet::{Direction, IpPacket, MacAddr};
 use palisade_policy::CompiledEni;
 
 use crate::end::Step;
 use crate::intake::{Inbound, Judged, sane};
 use crate::reason::DropReason;
-use crate::stages::{link, service};
+use crate::stages::{fragments, link, service};
 use crate::walk::Context;
 use crate::witness::{Event, Witness};
 
@@ -26,14 +26,19 @@ pub(crate) fn admit<'s, W: Witness>(
     known_mac(cx, a, inbound.summary.destination_mac)?;
     service::from_guest(cx, a, inbound, &ip)?;
     honest_source(cx, a, &ip)?;
-    sane(&ip)?;
+    sound(cx, a, &ip)?;
     single_destination(cx, a, ip.destination)?;
-    let packet = cx.fragments.join(a.key, ip, cx.now, cx.commits)?;
     cx.witness.saw(Event::Admitted { eni: a });
-    if packet.later_fragment {
-        cx.witness.saw(Event::FragmentJoined);
-    }
-    Ok(packet)
+    fragments::join(cx, a, Direction::Egress, ip)
+}
+
+/// Header sanity. An unsound fragment takes its whole datagram with it (CT-63).
+fn sound<W>(cx: &Context<'_, W>, a: &CompiledEni, ip: &IpPacket) -> Result<(), DropReason> {
+    sane(ip).inspect_err(|_| {
+        if cx.commits {
+            cx.fragments.condemn(a.key, Direction::Egress, ip, cx.now);
+        }
+    })
 }
 
 /// The router's MAC address, or that of another ENI of the subnet (RT-5).

@@ -4,6 +4,7 @@ pub(crate) mod acl;
 pub(crate) mod admit;
 pub(crate) mod commit;
 pub(crate) mod destination;
+pub(crate) mod fragments;
 pub(crate) mod group;
 pub(crate) mod link;
 pub(crate) mod mtu;
