@@ -156,7 +156,7 @@ impl Tracking {
         match self {
             Self::Opens => "the flow will be tracked",
             Self::Untracked => "the flow is untracked: every packet is judged by rules, both ways (CT-10)",
-            Self::OpensNothing => "this packet alone: it opens no entry (CT-40)",
+            Self::OpensNothing => "this packet alone: it opens no entry (CT-40, CT-56, CT-62)",
         }
     }
 }

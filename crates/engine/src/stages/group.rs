@@ -54,6 +54,7 @@ pub(crate) fn judge<'s, W: Witness>(
     let untracked = is_untracked(eni, direction, &packet.ip, &found);
     let slot = found.anywhere.filter(|_| untracked).unwrap_or(first);
     let (pass, tracking) = match (plan, untracked) {
+        (Some(_), false) if packet.later_fragment => (Pass::Nothing, Tracking::OpensNothing), // CT-62
         (Some(plan), false) => (Pass::Open(plan), Tracking::Opens),
         (Some(plan), true) => (Pass::Untracked(plan), Tracking::Untracked),
         (None, true) => (Pass::Nothing, Tracking::Untracked),
