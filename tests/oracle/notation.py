@@ -155,6 +155,8 @@ def parse(text: str) -> Packet:
         packet = Packet(src, dst, protocol, port, sport, dport)
     else:
         packet = Packet(address(source), address(target), protocol, port)
+    if packet.src.version != packet.dst.version:
+        raise Unsupported("two families")
     if first in ("icmp", "icmpv6"):
         if not packet.is_icmp:
             raise Unsupported("ICMP of the other family")

@@ -130,10 +130,9 @@ class Oracle:
         if ":" in word and int(word[:2], 16) & 1:
             raise _Drop("multicast")
         owner = world.owner(packet.dst)
-        if packet.dst in world.own[eni]:
-            raise Ambiguous("own address and a foreign MAC address")
-        if owner is None or world.subnet(owner) != world.subnet(eni):
-            raise _Drop("destination-mac")
+        if owner is not None and world.subnet(owner) == world.subnet(eni):
+            raise Ambiguous("RT-5: `whatever the destination MAC is: router or peer`, but this is neither")
+        raise _Drop("destination-mac")
 
     def _other_checks(self, eni: str, packet: Packet) -> None:
         """RES-43 from RES-4 on."""
