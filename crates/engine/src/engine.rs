@@ -137,7 +137,7 @@ impl Engine {
         witness: W,
     ) -> Context<'s, W> {
         let Self { table, fragments, .. } = self;
-        Context { snapshot, table, fragments, now: now.monotonic, commits, witness }
+        Context { snapshot, table, fragments, now: now.monotonic, commits, foreseen: None, witness }
     }
 }
 

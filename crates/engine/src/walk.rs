@@ -6,7 +6,7 @@
 
 use palisade_conntrack::{ConnTable, Instant};
 use palisade_packet::Direction::{Egress, Ingress};
-use palisade_policy::{CompiledEni, PortKey, Snapshot};
+use palisade_policy::{CompiledEni, InstanceKey, PortKey, Snapshot};
 
 use crate::end::{End, Step};
 use crate::fragments::Fragments;
@@ -25,6 +25,8 @@ pub(crate) struct Context<'s, W> {
     pub(crate) now: Instant,
     /// False while explaining: plans are made and thrown away.
     pub(crate) commits: bool,
+    /// While explaining: the instance at which side a would have opened an entry, which then counts (CT-70).
+    pub(crate) foreseen: Option<InstanceKey>,
     pub(crate) witness: W,
 }
 

@@ -48,15 +48,19 @@ fn enact<W>(cx: &Context<'_, W>, eni: &CompiledEni, pass: Pass, packet: &Judged)
 
 /// Whether a commit would be refused, for explaining. A closed entry that the packet replaces frees its place (CT-45).
 fn foresee<W>(
-    cx: &Context<'_, W>,
+    cx: &mut Context<'_, W>,
     eni: &CompiledEni,
     direction: Direction,
     opens: bool,
     packet: &Judged,
 ) -> Result<(), Refused> {
-    let replaces = || cx.table.handle(Zone(eni.key.0), direction, &packet.ip, cx.now).is_some();
-    let full = || cx.table.available(eni.instance.0, eni.max_tracked, cx.now) == 0;
-    if opens && full() && !replaces() { Err(Refused::Allowance) } else { Ok(()) }
+    if !opens || cx.table.handle(Zone(eni.key.0), direction, &packet.ip, cx.now).is_some() {
+        return Ok(());
+    }
+    let taken = u32::from(cx.foreseen == Some(eni.instance));
+    cx.foreseen = Some(eni.instance);
+    let available = cx.table.available(eni.instance.0, eni.max_tracked, cx.now);
+    if available > taken { Ok(()) } else { Err(Refused::Allowance) }
 }
 
 fn owner(eni: &CompiledEni) -> Owner {
