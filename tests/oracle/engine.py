@@ -13,11 +13,7 @@ BINARY = Path(os.environ.get("PALISADE_BIN", ROOT / "target" / "debug" / "palisa
 
 # Disagreements that were reported and wait for a decision, as (how the expectation begins, how what was seen ends):
 # they are counted apart. Each has a scenario in tests/scenarios/disagreements.
-KNOWN: tuple[tuple[str, str], ...] = (
-    ('explain to say Some("allowance-ingress")', "None"),
-    ("delivered service ", " truncated-transport"),
-    ("delivered service ", " tcp-flags"),
-)
+KNOWN: tuple[tuple[str, str], ...] = ()
 
 
 class Invalid(Exception):

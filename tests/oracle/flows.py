@@ -22,6 +22,11 @@ PLANS = {  # C: client, S: server; then tcpdump's letters; `*` is a reset made t
     "close-crossing": ["C FA", "S FA", "C A", "S A"],
     "close-three": ["C FA", "S FA", "C A"],
     "close-repeated": ["C FA", "C FA", "S A", "S FA", "S FA", "C A", "C FA"],
+    "close-wrong-side": ["C FA", "S A", "S FA", "S A", "S PA", "C A"],
+    "close-by-server-wrong-side": ["S FA", "C A", "C FA", "C A", "S A"],
+    "close-and-reuse": ["C FA", "S FA", "C A", "C S", "S SA", "C A"],
+    "reset-and-reuse": ["C *", "C S", "S SA", "C A"],
+    "refused-again": ["C S", "S RA", "C S", "S SA", "C A"],
     "bare-fin": ["C F", "S F", "C A", "S A"],
     "refused": ["C S", "S RA"],
     "reset": ["C *"],
@@ -58,7 +63,7 @@ class Flow:
         for side in self.sides.values():
             side.iss = rng.choice([rng.randrange(MODULUS), MODULUS - rng.randint(2, 9), rng.randint(1, 9)])
             side.nxt = (side.iss + 1) % MODULUS
-            side.scale = rng.choice([None, 0, 1, 7, 14])
+            side.scale = rng.choice([None, None, 0, 1, 7, 14])
 
 
 def other(who: str) -> str:
@@ -100,12 +105,13 @@ def _reset(rng: random.Random, flow: Flow, who: str, conn: Optional[Conn]) -> st
     mine, theirs = flow.sides[who], flow.sides[other(who)]
     choices = [mine.nxt, mine.iss, mine.iss + 1, mine.iss - 1, mine.iss + 2, rng.randrange(MODULUS)]
     if conn is not None:
+        choices = choices if rng.random() < 0.4 else []
         for side in conn.sides.values():
             if side.ack is not None:
                 shift = rng.choice([0, side.scale or 0])
                 choices += [side.ack + step for step in (-1, 0, 1)]
                 choices += [side.ack + (side.window << shift) + step for step in (-1, 0, 1)]
-    seq = rng.choice(choices) % MODULUS
+    seq = rng.choice(choices or [mine.iss, mine.iss + 1, mine.nxt]) % MODULUS
     if rng.random() < 0.5:
         return f"{head(flow, who)} R seq {seq}"
     ack = rng.choice([theirs.iss + 1, theirs.iss + 1, theirs.iss, theirs.nxt, 0]) % MODULUS

@@ -161,12 +161,13 @@ def error(rng: random.Random, world: World, flow: Flow) -> Optional[str]:
     if chance < 0.2:
         candidates = [(eni, one) for eni, own in world.own.items() for one in own if one.version == version]
         sender, source = rng.choice(candidates)
-    elif chance < 0.3:
+    elif chance < 0.4:
         own = [one for one in world.own[mine.eni] if one.version == version]
         target = rng.choice(own or [target])
     if sender not in world.enis or target in world.own[sender]:
         return None
-    kinds = ["unreachable code 3", "unreachable code 4 mtu 1400", "time-exceeded", "parameter-problem", "redirect", "type 4"]
+    kinds = ["unreachable code 3", "unreachable code 4 mtu 1400", "time-exceeded", "parameter-problem"]
+    kinds += ["redirect", "type 4"]
     if version == 6:
         kinds = ["unreachable code 4", "too-big mtu 1400", "time-exceeded", "parameter-problem"]
     word = "icmp" if version == 4 else "icmpv6"

@@ -104,8 +104,9 @@ class Oracle:
         if world.exempt(subnet, packet.dst):
             service = world.services.get(packet.dst)
             if packet.src in world.own[eni]:
-                if service is None:
-                    raise _Drop("unserved")
+                fault = _header_fault(packet)
+                if service is None or fault is not None:
+                    raise _Drop("unserved" if service is None else fault or "")  # ADR 0004: malformed to a service
                 return service
             if service is None or world.no_source(subnet, packet.src):
                 raise Ambiguous("a foreign source and nobody there")

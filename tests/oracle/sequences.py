@@ -10,7 +10,7 @@ import flows
 import noise
 import notation
 from flows import Flow, Side
-from notation import Address, Packet, Unsupported
+from notation import Packet, Unsupported
 from oracle import Ambiguous
 from scenario import Player, Script, Step, Table
 from tracking import Conn, key_of
@@ -74,7 +74,7 @@ class Director:
         text = self._poke(conn) if conn is not None else self._next()
         if text is None:
             return 0
-        return int(self._play(Step(self.now, send=text, list_connections=self.rng.random() < 0.08)))
+        return int(self._play(Step(self.now, send=text, list_connections=self.rng.random() < 0.12)))
 
     # --- time ------------------------------------------------------------------------------------------------------
 
@@ -85,7 +85,7 @@ class Director:
         alive = sorted(self.oracle.connections(), key=lambda found: found[1].expiry)
         if chance < 0.12 and alive:
             eni, conn = self.rng.choice(alive[:4] if self.rng.random() < 0.95 else alive)
-            self.now = conn.expiry + self.rng.choice([-1, -1, 0, 0, 1])
+            self.now = max(self.now, conn.expiry + self.rng.choice([-1, -1, 0, 0, 1]))
             return eni, conn
         if chance < 0.5:
             self.now += self.rng.choice([0, 1, 10**6, SECOND // 2])
@@ -120,16 +120,16 @@ class Director:
         if chance < 0.15 or not self.flows:
             flow = self._new_flow()
             return self._step(flow) if flow is not None else noise.stray(rng, world)
-        if chance < 0.72:
+        if chance < 0.74:
             recent = list(self.flows.values())[-6:]
             return self._step(rng.choice(recent))
-        if chance < 0.80:
+        if chance < 0.81:
             return noise.error(rng, world, rng.choice(list(self.flows.values())))
-        if chance < 0.86:
+        if chance < 0.85:
             return noise.stray(rng, world)
-        if chance < 0.92:
+        if chance < 0.90:
             return noise.forged(rng, world)
-        return rng.choice([noise.service, noise.large, noise.next_hop])(rng, world)
+        return rng.choice([noise.service, noise.large, noise.next_hop, noise.next_hop])(rng, world)
 
     def _new_flow(self) -> Optional[Flow]:
         """A flow; mostly one that the present rules let through."""
@@ -223,6 +223,3 @@ class Director:
 def script(rng: random.Random, world: Table, packets: int) -> Script:
     """A random script in a world."""
     return Director(rng, world).run(packets)
-
-
-__all__ = ["script", "Address"]

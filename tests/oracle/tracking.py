@@ -174,8 +174,8 @@ class Tracker:
         if instance is None or "max_tracked" not in instance:
             return True
         used = sum(len(self.live(one, now)) for one in instance["enis"])
-        replaced = self.find(eni, verdict.key, now) is not None  # CT-45
-        return bool(used - replaced < instance["max_tracked"])
+        replaces = self.find(eni, verdict.key, now) is not None  # CT-45: the old one's place is for the new one
+        return replaces or bool(used < instance["max_tracked"])
 
     def forget(self, before: World, after: World) -> None:
         """CT-26: entries of ENIs and of addresses that are gone."""

@@ -66,7 +66,7 @@ def _enis(rng: random.Random, tables: Table) -> Table:
         for number in range(rng.choice([1, 2, 2, 3])):
             host = first + 4 + 2 * number
             eni: Table = {"subnet": name, "address": f"10.0.{at}.{host}"}
-            if rng.random() < 0.3:
+            if rng.random() < 0.45:
                 eni["secondary_addresses"] = [f"10.0.{at}.{host + 1}"]
             if "ipv6_cidr" in subnet and rng.random() < 0.85:
                 eni["ipv6_address"] = f"2001:db8:1:{at}::{host:x}"
@@ -220,13 +220,13 @@ def _instances(rng: random.Random, tables: Table) -> None:
     free = list(tables["eni"])
     rng.shuffle(free)
     instances: Table = {}
-    for at in range(rng.choice([0, 0, 1, 2])):
+    for at in range(rng.choice([0, 1, 1, 2])):
         members, free = free[: rng.choice([1, 1, 2])], free[2:]
         if not members:
             break
         instance: Table = {"enis": members}
         if rng.random() < 0.6:
-            instance["max_tracked"] = rng.choice([1, 2, 3, 5, 8])
+            instance["max_tracked"] = rng.choice([1, 1, 2, 3, 5, 8])
         if rng.random() < 0.3:
             instance["profile"] = "nitro-v6"
         instances[f"i{at}"] = instance
