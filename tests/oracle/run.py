@@ -88,6 +88,7 @@ def main() -> int:
     parser.add_argument("--packets", type=int, default=20_000)
     parser.add_argument("--steps", type=int, default=200, help="packets in each world")
     parser.add_argument("--reduce", type=int, default=3, help="how many failures to reduce")
+    parser.add_argument("--stop", type=int, default=20, help="how many failing worlds end the run")
     parser.add_argument("--failures", type=Path, default=Path("target/oracle"), help="where reduced scenarios go")
     arguments = parser.parse_args()
     started, tally = time.monotonic(), Tally()
@@ -97,7 +98,7 @@ def main() -> int:
         generate.prepare(folder)
         for first in range(0, worlds, 20):
             batch(arguments, folder, first, min(20, worlds - first), tally)
-            if tally.failing >= 20:
+            if tally.failing >= arguments.stop:
                 print("too many disagreements; stopping")
                 break
     report(tally, time.monotonic() - started)

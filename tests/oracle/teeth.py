@@ -66,6 +66,7 @@ def bites(place: str, old: str, new: str, seed: int, packets: int) -> bool:
             raise SystemExit(f"{place} does not contain {old!r}")
         (folder / place).write_text(source.replace(old, new))
         command = [sys.executable, "run.py", "--seed", str(seed), "--packets", str(packets), "--reduce", "0"]
+        command += ["--stop", "1"]
         environment = os.environ | {"PALISADE_BIN": str(engine.BINARY)}
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
         if "packets" not in done.stdout:
@@ -77,7 +78,7 @@ def main() -> int:
     """Tries every wrong oracle."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--packets", type=int, default=12_000)
+    parser.add_argument("--packets", type=int, default=60_000)
     parser.add_argument("--only", default="", help="statements whose name holds this")
     arguments = parser.parse_args()
     missed = 0
