@@ -19,6 +19,11 @@ fmt:
 unit:
     scripts/test.sh unit
 
+# Random worlds against the oracle written from the specification (options of tests/oracle/run.py)
+oracle *options='--seed 1 --packets 20000':
+    cargo build -p palisade
+    python3 tests/oracle/run.py {{ options }}
+
 # Real traffic between namespaces (root); a filter is part of a test's name
 netns filter='':
     cargo build --release -p palisade

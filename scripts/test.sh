@@ -16,7 +16,7 @@ usage: test.sh [lint] [unit] [fuzz] [netns]
 Without arguments, all of them:
 
 lint    rustfmt, clippy, cargo-deny, cargo-machete, typos, shellcheck, rustdoc
-unit    unit, property and scenario tests, documentation examples
+unit    unit, property and scenario tests, documentation examples, the oracle
 fuzz    the bodies of the fuzz targets, optimised, on stable Rust (PALISADE_FUZZ_ITERATIONS each)
 netns   the release daemon between network namespaces, with real tools and crafted frames, and the demo (needs root)
 
@@ -73,10 +73,12 @@ deny() {
     cargo deny --offline --log-level error check licenses bans sources
 }
 
-prepare_unit() { :; }
+prepare_unit() { need_commands python3; }
 
 unit() {
     step unit cargo test --locked --no-fail-fast --workspace --exclude palisade-tests --exclude palisade-fuzz --exclude palisade-benches
+    step oracle-build cargo build --quiet --locked -p palisade
+    PALISADE_BIN=$ROOT/target/debug/palisade step oracle python3 tests/oracle/run.py --seed 1 --packets 20000
 }
 
 prepare_fuzz() { :; }

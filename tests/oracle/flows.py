@@ -20,6 +20,7 @@ PLANS = {  # C: client, S: server; then tcpdump's letters; `*` is a reset made t
     "close": ["C FA", "S A", "S FA", "C A"],
     "close-by-server": ["S FA", "C A", "S PA", "C A", "C FA", "S A"],
     "close-crossing": ["C FA", "S FA", "C A", "S A"],
+    "close-crossing-2": ["C FA", "S FA", "S A", "C A"],
     "close-three": ["C FA", "S FA", "C A"],
     "close-repeated": ["C FA", "C FA", "S A", "S FA", "S FA", "C A", "C FA"],
     "close-wrong-side": ["C FA", "S A", "S FA", "S A", "S PA", "C A"],

@@ -85,7 +85,7 @@ def main() -> int:
     for statement, place, old, new in [one for one in WRONG if arguments.only in one[0]]:
         found = bites(place, old, new, arguments.seed, arguments.packets)
         missed += not found
-        print(f"{'found ' if found else 'MISSED'}  {statement}: {new.strip()[:60]}", flush=True)
+        print(f"{'found ' if found else 'MISSED'}  {statement}: {' '.join(new.split())[:60]}", flush=True)
     print(f"{missed} wrong oracles missed")
     return 1 if missed else 0
 
