@@ -47,7 +47,7 @@ need_cargo_tool() {
     cargo install --quiet --locked --root "$TOOLS" "$1@$2" </dev/null
 }
 
-# need_wheel NAME VERSION: installs a program that PyPI has as a binary wheel into $TOOLS/venv.
+# need_wheel NAME VERSION: installs a program that pip has as a binary wheel into $TOOLS/venv.
 need_wheel() {
     command -v "$1" >/dev/null && return
     local python=/usr/bin/python3
