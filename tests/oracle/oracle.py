@@ -98,6 +98,8 @@ class Oracle:
             raise _Drop("dhcp-server")
         if packet.protocol == UDP and packet.dport in (67, 546, 547):
             raise Unsupported("DHCP")
+        if not packet.v4 and packet.is_icmp and packet.icmp_type in (*range(130, 138), 143):
+            raise Unsupported("neighbour or listener discovery")
         self._destination_mac(eni, packet)
         if packet.dst.is_link_local and packet.dst.version == 6:
             raise Ambiguous("unicast link-local")
