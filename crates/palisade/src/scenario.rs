@@ -39,7 +39,7 @@ pub(crate) fn play(screen: &mut Screen, request: &Scenario) -> io::Result<Exit> 
 }
 
 fn passed(result: &Result<Report, ScenarioError>) -> bool {
-    result.as_ref().is_ok_and(|report| report.failures.is_empty())
+    result.as_ref().is_ok_and(Report::passed)
 }
 
 fn tell(screen: &mut Screen, file: &Path, result: &Result<Report, ScenarioError>) -> io::Result<()> {

@@ -4,8 +4,7 @@ use palisade_packet::{Body, IpPacket, MacAddr, Transport, ndp, parse};
 use palisade_policy::Snapshot;
 
 /// `arp ADDRESS is-at MAC`, `neighbour ADDRESS is-at MAC`, or `icmp SOURCE > DESTINATION type N code N mtu N len N`.
-pub(crate) fn describe(snapshot: &Snapshot, reply: Option<&Vec<u8>>) -> String {
-    let Some(frame) = reply else { return "none".to_owned() };
+pub(crate) fn describe(snapshot: &Snapshot, frame: &[u8]) -> String {
     match parse(frame) {
         Ok(summary) => match summary.body {
             Body::Arp(arp) => format!("arp {} is-at {}", arp.sender, owner(snapshot, arp.sender_mac)),

@@ -83,6 +83,12 @@ pub enum ScenarioError {
     /// The world, as patched, is not a valid configuration.
     #[error("the world is not valid:\n{0}")]
     World(#[from] palisade_policy::Diagnostics),
+    /// The scenario has nowhere to be played.
+    #[error("{why}")]
+    Stage {
+        /// Why.
+        why: String,
+    },
     /// A step cannot be carried out.
     #[error("step {number}: {why}")]
     Step {

@@ -5,8 +5,13 @@ mod answer;
 mod change;
 mod conns;
 mod file;
+mod in_process;
+mod judge;
 pub mod notation;
 mod run;
+mod stage;
+mod wire;
 
 pub use file::{Scenario, ScenarioError, Step, find};
-pub use run::{Failure, Report, run_file};
+pub use run::{Failure, NotPlayable, Report, run_file, run_file_on};
+pub use stage::{Arrival, Halt, Law, Seen, Stage};

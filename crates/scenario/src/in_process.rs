@@ -1,0 +1,125 @@
+//! The stage in process: the engine itself, no thread, no device.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use palisade_conntrack::{ConnView, Instant};
+use palisade_engine::{Counters, Engine, Explanation, Now, Received, Verdict};
+use palisade_packet::VnetHeader;
+use palisade_policy::{Diagnostics, Snapshot, draft};
+use toml::Table;
+
+use crate::notation::Frame;
+use crate::stage::{Arrival, Halt, Law, Seen, Stage};
+
+/// Room for connections; no scenario needs more.
+const CONNECTIONS: usize = 65_536;
+
+/// An engine that is handed frame after frame.
+pub(crate) struct InProcess {
+    snapshot: Arc<Snapshot>,
+    engine: Engine,
+    counters: Counters,
+    now: Duration,
+    reclaims: bool,
+}
+
+impl InProcess {
+    /// A stage at time 0. `reclaims`: whatever has expired is reclaimed whenever the clock moves, rather than never.
+    pub(crate) fn open(world: &Table, reclaims: bool) -> Result<Self, Diagnostics> {
+        let snapshot = Arc::new(Snapshot::compile(draft::load("world", &world.to_string())?, None));
+        let counters = Counters::new();
+        counters.ensure_rules(snapshot.rule_slots());
+        let engine = Engine::new(CONNECTIONS);
+        Ok(Self { snapshot, engine, counters, now: Duration::ZERO, reclaims })
+    }
+
+    fn now(&self) -> Now {
+        Now { monotonic: Instant::from_nanos(0) + self.now, unix: self.now }
+    }
+}
+
+impl Stage for InProcess {
+    fn advance(&mut self, now: Duration) -> Result<(), Halt> {
+        self.now = now;
+        if self.reclaims {
+            self.engine.advance(self.now(), usize::MAX);
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, world: &Table) -> Result<(), Halt> {
+        let vpc =
+            draft::load("world", &world.to_string()).map_err(|error| Halt::Failed(error.to_string()))?;
+        let next = Snapshot::compile(vpc, Some(&self.snapshot));
+        self.counters.ensure_rules(next.rule_slots());
+        self.engine.retire(&self.snapshot, &next);
+        self.snapshot = Arc::new(next);
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot)
+    }
+
+    fn explain(&self, frame: &Frame) -> Explanation {
+        self.engine.explain(&self.snapshot, self.now(), frame.port, &frame.bytes, received(frame))
+    }
+
+    fn send(&mut self, frame: &Frame) -> Result<Seen, Halt> {
+        let (mut bytes, mut reply) = (frame.bytes.clone(), Vec::new());
+        let (snapshot, counters, now) = (&self.snapshot, &self.counters, self.now());
+        let outcome =
+            self.engine.process(snapshot, counters, now, frame.port, &mut bytes, received(frame), &mut reply);
+        let mut seen = Seen::default();
+        if outcome.reply {
+            counters.generated(1);
+            counters.delivered(1, reply.len());
+            seen.arrivals.push(Arrival { port: frame.port, vnet: VnetHeader::default(), bytes: reply });
+        }
+        match outcome.verdict {
+            Verdict::Deliver(delivery) => {
+                counters.delivered(outcome.packets, bytes.len());
+                let vnet = delivery.offload.header(&delivery.packet);
+                seen.arrivals.push(Arrival { port: delivery.to, vnet, bytes });
+            }
+            Verdict::Consume(what) => seen.reasons.push(what.as_str()),
+            Verdict::Drop(reason) => seen.reasons.push(reason.as_str()),
+        }
+        Ok(seen)
+    }
+
+    fn connections(&self) -> Vec<ConnView> {
+        self.engine.connections().list(self.now().monotonic)
+    }
+
+    /// Architecture's conservation laws 1, 3 and 4.
+    fn close(self) -> Result<Vec<Law>, Halt> {
+        let values = self.counters.values();
+        let connections = self.engine.connections().totals();
+        let stages = [values.acl_ingress, values.acl_egress, values.group_ingress, values.group_egress];
+        let group_defaults = values.group_ingress.by_default + values.group_egress.by_default;
+        let related: u64 = stages.iter().map(|stage| stage.related).sum();
+        Ok(vec![
+            Law {
+                name: "packets in + generated = delivered + dropped + consumed",
+                left: values.received + values.generated,
+                right: values.delivered + values.dropped.total() + values.consumed.total(),
+            },
+            Law {
+                name: "rule hits + default denials + related = packets that reached a stage",
+                left: values.rule_hits + group_defaults + related,
+                right: stages.iter().map(|stage| stage.reached).sum(),
+            },
+            Law {
+                name: "connections created = alive + expired + closed + removed",
+                left: connections.created,
+                right: connections.alive + connections.expired + connections.closed + connections.removed,
+            },
+        ])
+    }
+}
+
+fn received(frame: &Frame) -> Received {
+    Received { vnet: frame.vnet, ..Received::default() }
+}

@@ -1,0 +1,245 @@
+//! Compares what came of a packet with what must be seen. The same for every stage.
+
+use palisade_engine::Explanation;
+use palisade_packet::MacAddr;
+use palisade_policy::{PortKey, Snapshot};
+
+use crate::answer;
+use crate::file::Step;
+use crate::notation::Frame;
+use crate::run::Failure;
+use crate::stage::{Arrival, Seen};
+use crate::wire;
+
+/// Everything about a packet that is not as it must be.
+pub(crate) fn packet(
+    step: &Step,
+    snapshot: &Snapshot,
+    frame: &Frame,
+    walk: &Explanation,
+    seen: &Seen,
+) -> Vec<Failure> {
+    let (answers, deliveries): (Vec<_>, Vec<_>) =
+        seen.arrivals.iter().partition(|arrival| arrival.port == frame.port);
+    let mut judgement = Judgement { walk, failures: Vec::new() };
+    let told = describe(snapshot, walk, &deliveries, &seen.reasons);
+    judgement.same("explain to say", &explained(walk), &outcome(snapshot, &deliveries, &seen.reasons));
+    judgement.expected(step.expect.as_deref(), &told, &seen.reasons);
+    judgement.unchanged(snapshot, frame, &deliveries);
+    judgement.answered(step, snapshot, &answers);
+    judgement.failures
+}
+
+/// The failures of one packet.
+struct Judgement<'a> {
+    walk: &'a Explanation,
+    failures: Vec<Failure>,
+}
+
+impl Judgement<'_> {
+    fn check(&mut self, holds: bool, expected: impl FnOnce() -> String, seen: impl FnOnce() -> String) {
+        if !holds {
+            let walk = Some(self.walk.clone());
+            self.failures.push(Failure { step: None, expected: expected(), seen: seen(), walk });
+        }
+    }
+
+    fn same(&mut self, what: &str, expected: &str, seen: &str) {
+        self.check(expected == seen, || format!("{what} `{seen}`"), || format!("`{expected}`"));
+    }
+
+    fn expected(&mut self, expected: Option<&str>, seen: &str, reasons: &[&str]) {
+        let Some(expected) = expected else { return };
+        self.check(agrees(expected, seen, reasons), || expected.to_owned(), || seen.to_owned());
+    }
+
+    /// Nothing behind the MAC addresses is ever edited: no hop is counted (RES-44), no fragment redrawn (CT-64). What is
+    /// cut on the way for a link that is too narrow or a device that cannot, is compared put together.
+    fn unchanged(&mut self, snapshot: &Snapshot, frame: &Frame, deliveries: &[&Arrival]) {
+        let Some(first) = deliveries.first() else { return };
+        let same = wire::carry(deliveries.iter().map(|arrival| (arrival.vnet, &*arrival.bytes)), frame);
+        self.check(same, || "the packet as it was sent".to_owned(), || format!("{:02x?}", first.bytes));
+        for arrival in deliveries {
+            let mac = mac(snapshot, arrival.port);
+            let at = || format!("{:02x?}", arrival.bytes.get(..6).unwrap_or_default());
+            self.check(arrival.bytes.starts_with(&mac.0), || format!("a frame to {mac}"), at);
+        }
+    }
+
+    fn answered(&mut self, step: &Step, snapshot: &Snapshot, answers: &[&Arrival]) {
+        let got = !answers.is_empty();
+        let wanted = step.reply.unwrap_or(got);
+        self.check(wanted == got, || format!("reply = {wanted}"), || format!("reply = {got}"));
+        let told = match answers {
+            [] => "none".to_owned(),
+            [one] => answer::describe(snapshot, &one.bytes),
+            many => format!("{} answers", many.len()),
+        };
+        let answer = step.answer.as_ref().unwrap_or(&told);
+        self.check(*answer == told && answers.len() < 2, || answer.clone(), || told.clone());
+    }
+}
+
+/// `delivered PORT`, `dropped REASON` or `consumed WHAT`, as `explain` foresaw it.
+fn explained(walk: &Explanation) -> String {
+    let outcome = &walk.outcome;
+    match &outcome.to {
+        Some(to) => format!("{} {to}", outcome.verdict),
+        None => outcome.reason.unwrap_or_default().to_owned(),
+    }
+}
+
+/// The same, as it came.
+fn outcome(snapshot: &Snapshot, deliveries: &[&Arrival], reasons: &[&str]) -> String {
+    let mut ends: Vec<String> =
+        deliveries.iter().map(|it| format!("delivered {}", name(snapshot, it.port))).collect();
+    ends.dedup();
+    ends.extend(reasons.iter().map(|&reason| reason.to_owned()));
+    if ends.is_empty() { "nothing".to_owned() } else { ends.join(" and ") }
+}
+
+/// `delivered PORT`, `consumed WHAT` or `dropped AT STAGE WHY`.
+fn describe(snapshot: &Snapshot, walk: &Explanation, deliveries: &[&Arrival], reasons: &[&str]) -> String {
+    match (deliveries, reasons, walk.outcome.verdict, walk.stages.last()) {
+        ([], [_], "dropped", Some(last)) => {
+            let why = match (last.stage, &last.rule) {
+                ("security-group", _) => "no-rule",
+                ("network-acl", Some(rule)) => rule.rsplit(' ').next().unwrap_or_default(),
+                _ => walk.outcome.reason.unwrap_or_default(),
+            };
+            let at = if last.at.is_empty() { &walk.from } else { &last.at };
+            format!("dropped {at} {} {why}", last.stage)
+        }
+        ([], [reason], verdict, _) => format!("{verdict} {reason}"),
+        _ => outcome(snapshot, deliveries, reasons),
+    }
+}
+
+/// Either the whole description, or `dropped` and the counter's name.
+fn agrees(expected: &str, seen: &str, reasons: &[&str]) -> bool {
+    let short = || expected.strip_prefix("dropped ").is_some_and(|wanted| reasons == [wanted]);
+    expected == seen || seen.starts_with("dropped ") && short()
+}
+
+/// The name of an ENI, or `service` and the name of a service.
+fn name(snapshot: &Snapshot, port: PortKey) -> String {
+    let found = match port {
+        PortKey::Eni(key) => snapshot.eni(key).map(|eni| snapshot.vpc()[eni.index].name.clone()),
+        PortKey::Service(key) => snapshot.service(key).map(|service| format!("service {}", service.name)),
+    };
+    found.unwrap_or_else(|| "a port that is gone".to_owned())
+}
+
+fn mac(snapshot: &Snapshot, port: PortKey) -> MacAddr {
+    let found = match port {
+        PortKey::Eni(key) => snapshot.eni(key).map(|eni| eni.mac),
+        PortKey::Service(key) => snapshot.service(key).map(|service| service.mac),
+    };
+    found.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use palisade_packet::VnetHeader;
+
+    use super::*;
+    use crate::in_process::InProcess;
+    use crate::notation;
+    use crate::stage::Stage as _;
+
+    const WORLD: &str = "
+        [vpc]
+        cidr_blocks = ['10.0.0.0/16']
+        [subnet.a]
+        cidr = '10.0.1.0/24'
+        [security_group.open]
+        ingress = ['tcp 22 from 10.0.1.0/24']
+        [eni.a1]
+        subnet = 'a'
+        address = '10.0.1.10'
+        groups = ['open']
+        attach = { tap = 'a1' }
+        [eni.a2]
+        subnet = 'a'
+        address = '10.0.1.11'
+        groups = ['open']
+        attach = { tap = 'a2' }
+        [eni.a3]
+        subnet = 'a'
+        address = '10.0.1.12'
+        groups = ['open']
+        attach = { tap = 'a3' }";
+
+    fn step(expect: &str) -> Step {
+        let text = format!("at = '0s'\nexpect = '{expect}'");
+        toml::from_str(&text).unwrap()
+    }
+
+    /// What a stage sees of a packet that expects something, after a liar has changed it.
+    fn failures(packet_text: &str, expect: &str, lie: impl FnOnce(&mut Seen)) -> Vec<String> {
+        let mut stage = InProcess::open(&toml::from_str(WORLD).unwrap(), true).unwrap();
+        stage.advance(Duration::ZERO).unwrap();
+        let snapshot = stage.snapshot();
+        let frame = notation::parse(packet_text).unwrap().frame(&snapshot).unwrap();
+        let walk = stage.explain(&frame);
+        let mut seen = stage.send(&frame).unwrap();
+        lie(&mut seen);
+        let found = packet(&step(expect), &snapshot, &frame, &walk, &seen);
+        found.into_iter().map(|failure| failure.seen).collect()
+    }
+
+    const OPEN: &str = "tcp 10.0.1.10:1 > 10.0.1.11:22 S";
+    const SHUT: &str = "tcp 10.0.1.10:1 > 10.0.1.11:23 S";
+
+    #[test]
+    fn the_truth_is_no_failure() {
+        assert_eq!(failures(OPEN, "delivered a2", |_| {}), [""; 0]);
+        assert_eq!(failures(SHUT, "dropped a2 security-group no-rule", |_| {}), [""; 0]);
+        assert_eq!(failures(SHUT, "dropped group-ingress", |_| {}), [""; 0]);
+    }
+
+    #[test]
+    fn a_wrong_expectation_is_a_failure() {
+        assert_eq!(failures(OPEN, "dropped group-ingress", |_| {}), ["delivered a2"]);
+        assert_eq!(failures(OPEN, "delivered a3", |_| {}), ["delivered a2"]);
+        assert_eq!(failures(SHUT, "delivered a2", |_| {}), ["dropped a2 security-group no-rule"]);
+        assert_eq!(failures(SHUT, "dropped group-egress", |_| {}), ["dropped a2 security-group no-rule"]);
+        assert_eq!(failures(SHUT, "dropped a1 security-group no-rule", |_| {}).len(), 1);
+    }
+
+    #[test]
+    fn a_frame_that_comes_where_none_may_is_a_failure() {
+        let stray = |seen: &mut Seen| {
+            let port = PortKey::Eni(palisade_policy::EniKey(1));
+            seen.arrivals.push(Arrival { port, vnet: VnetHeader::default(), bytes: vec![0; 60] });
+        };
+        assert!(!failures(SHUT, "dropped group-ingress", stray).is_empty(), "dropped and yet there");
+        assert!(!failures(OPEN, "delivered a2", stray).is_empty(), "a second frame");
+        let elsewhere = |seen: &mut Seen| seen.arrivals[0].port = PortKey::Eni(palisade_policy::EniKey(2));
+        assert!(!failures(OPEN, "delivered a2", elsewhere).is_empty(), "at another's port");
+        let back = |seen: &mut Seen| seen.arrivals[0].port = PortKey::Eni(palisade_policy::EniKey(0));
+        assert!(!failures(OPEN, "delivered a2", back).is_empty(), "at the sender's port");
+    }
+
+    #[test]
+    fn a_frame_that_is_lost_or_changed_is_a_failure() {
+        assert!(!failures(OPEN, "delivered a2", |seen| seen.arrivals.clear()).is_empty(), "lost");
+        assert!(
+            !failures(OPEN, "delivered a2", |seen| seen.arrivals[0].bytes[40] ^= 1).is_empty(),
+            "payload"
+        );
+        assert!(
+            !failures(OPEN, "delivered a2", |seen| seen.arrivals[0].bytes[5] ^= 1).is_empty(),
+            "receiver"
+        );
+    }
+
+    #[test]
+    fn a_counter_that_does_not_move_or_a_second_one_is_a_failure() {
+        assert!(!failures(SHUT, "dropped group-ingress", |seen| seen.reasons.clear()).is_empty());
+        assert!(!failures(SHUT, "dropped group-ingress", |seen| seen.reasons.push("mtu")).is_empty());
+        assert!(!failures(OPEN, "delivered a2", |seen| seen.reasons.push("mtu")).is_empty());
+    }
+}
