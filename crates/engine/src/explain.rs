@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::outcome::{Reply, Verdict, Walked};
 use crate::reason::DropReason;
+use crate::stage::Stage;
 use crate::witness::{Event, Tracking, Witness};
 
 /// What would happen to a packet.
@@ -29,9 +30,9 @@ pub struct Explanation {
 /// What one stage does with it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct StageReport {
-    /// Which stage: `admission`, `security-group`, `network-acl`, `hand-over` …
-    pub stage: &'static str,
-    /// Where: the name of the ENI, the subnet or the service.
+    /// Which stage.
+    pub stage: Stage,
+    /// Where: the name of the ENI or the subnet, `service NAME`, or `router`.
     pub at: String,
     /// `ingress` or `egress`, for the stages that have a direction.
     pub direction: Option<&'static str>,
@@ -64,30 +65,27 @@ pub struct OutcomeReport {
 pub(crate) struct Recorder<'s> {
     snapshot: &'s Snapshot,
     stages: Vec<StageReport>,
+    /// Name of the ENI whose side the packet is at; `None`: not past its own port.
+    here: Option<String>,
+    /// Name of the ENI that it is handed to.
+    receiver: Option<String>,
 }
 
 impl Witness for Recorder<'_> {
     fn saw(&mut self, event: Event<'_>) {
         match event {
             Event::Admitted { eni } => {
-                self.push(
-                    "admission",
-                    self.eni(eni),
-                    "passed",
-                    "MAC address, spoof rules and source check pass",
-                );
+                let note = "MAC address, spoof rules and source check pass";
+                self.here = Some(self.eni(eni));
+                self.push(Stage::Admission, self.eni(eni), "passed", note);
             }
             Event::ServicePath { service } => {
                 let note = "a reserved address: no network ACL and no security group applies (RES-1)";
-                self.push("service-path", service.to_owned(), "passed", note);
+                self.push(Stage::ServicePath, format!("service {service}"), "passed", note);
             }
             Event::FragmentJoined => {
-                self.push(
-                    "fragments",
-                    String::new(),
-                    "passed",
-                    "judged with the ports of its first fragment (CT-60)",
-                );
+                let note = "judged with the ports of its first fragment (CT-60)";
+                self.push(Stage::Fragments, self.here(), "passed", note);
             }
             Event::GroupTracked { eni, direction } => {
                 let note = "belongs to a tracked connection: no rule is consulted (CT-3)";
@@ -110,38 +108,36 @@ impl Witness for Recorder<'_> {
             }
             Event::SameSubnet { to, by_mac } => self.same_subnet(to, by_mac),
             Event::ToRouter => {
-                self.push(
-                    "hand-over",
-                    "implicit router".to_owned(),
-                    "passed",
-                    "the destination is not in this subnet (RT-5)",
-                );
+                let note = "the destination is not in this subnet (RT-5)";
+                self.push(Stage::HandOver, ROUTER.to_owned(), "passed", note);
             }
             Event::Acl { subnet, direction, decision } => self.acl(subnet, direction, decision),
             Event::Committed { eni, opens } => {
                 let note =
                     if opens { "a connection entry is opened here" } else { "no new connection entry" };
-                self.push("commit", self.eni(eni), "passed", note);
+                self.push(Stage::Commit, self.eni(eni), "passed", note);
+                self.here.clone_from(&self.receiver);
             }
             Event::Routed { to } => {
-                self.push("route", self.eni(to), "passed", "the local route of the VPC leads there (RT-11)");
+                self.receiver = Some(self.eni(to));
+                let note = "the local route of the VPC leads there (RT-11)";
+                self.push(Stage::Route, self.eni(to), "passed", note);
             }
             Event::PathMtu { mtu, largest, fragments } => {
                 let fate = if fragments { "DF is clear: it is fragmented (RT-61)" } else { "fits" };
-                self.push(
-                    "mtu",
-                    String::new(),
-                    "passed",
-                    &format!("{largest} bytes, path MTU {mtu}: {fate}"),
-                );
+                let note = format!("{largest} bytes, path MTU {mtu}: {fate}");
+                self.push(Stage::Mtu, ROUTER.to_owned(), "passed", &note);
             }
             Event::DestinationChecked { eni } => {
                 let note = "the destination is one of the ENI's addresses, or its check is off (RES-42)";
-                self.push("destination-check", self.eni(eni), "passed", note);
+                self.push(Stage::DestinationCheck, self.eni(eni), "passed", note);
             }
         }
     }
 }
+
+/// Where the implicit router acts.
+const ROUTER: &str = "router";
 
 /// What the security-group stage went by.
 #[derive(Clone, Copy)]
@@ -163,7 +159,7 @@ impl Tracking {
 
 impl<'s> Recorder<'s> {
     pub(crate) const fn new(snapshot: &'s Snapshot) -> Self {
-        Self { snapshot, stages: Vec::new() }
+        Self { snapshot, stages: Vec::new(), here: None, receiver: None }
     }
 
     /// Ends the recording.
@@ -173,10 +169,8 @@ impl<'s> Recorder<'s> {
         packet: Option<&PacketSummary>,
         walked: &Walked,
     ) -> Explanation {
-        if let Verdict::Drop(reason) = walked.verdict
-            && let Some((stage, at)) = self.silent_stage(reason, from)
-        {
-            self.push(stage, at, "denied", reason.describe());
+        if let Verdict::Drop(reason) = walked.verdict {
+            self.denied(reason, from);
         }
         Explanation {
             generation: self.snapshot.generation(),
@@ -200,25 +194,23 @@ impl<'s> Recorder<'s> {
         OutcomeReport { verdict, to, reason, detail, reply: walked.reply.as_ref().map(reply) }
     }
 
-    /// The stage of a drop of which the walk tells nothing but the reason.
-    fn silent_stage(&self, reason: DropReason, from: PortKey) -> Option<(&'static str, String)> {
-        use DropReason as R;
-        match reason {
-            R::GroupEgress
-            | R::GroupIngress
-            | R::AclEgressEntry
-            | R::AclEgressDefault
-            | R::AclIngressEntry
-            | R::AclIngressDefault => None,
-            R::AllowanceEgress | R::AllowanceIngress | R::TableFull => Some(("commit", String::new())),
-            R::NoRoute | R::UnownedAddress => Some(("route", "implicit router".to_owned())),
-            R::Mtu | R::ReceiverMtu => Some(("mtu", String::new())),
-            R::DestinationCheck => Some(("destination-check", String::new())),
-            _ => Some(("admission", self.port(from))),
-        }
+    /// Adds the stage of a drop of which the walk tells nothing but the reason; groups and ACLs have told of theirs.
+    fn denied(&mut self, reason: DropReason, from: PortKey) {
+        let at = match reason.stage() {
+            Stage::SecurityGroup | Stage::NetworkAcl => return,
+            Stage::Route => ROUTER.to_owned(),
+            Stage::Mtu if reason == DropReason::Mtu => ROUTER.to_owned(),
+            Stage::Admission | Stage::ServicePath => self.port(from),
+            _ => self.here.clone().unwrap_or_else(|| self.port(from)),
+        };
+        self.push(reason.stage(), at, "denied", reason.describe());
     }
 
-    fn push(&mut self, stage: &'static str, at: String, result: &'static str, note: &str) {
+    fn here(&self) -> String {
+        self.here.clone().unwrap_or_default()
+    }
+
+    fn push(&mut self, stage: Stage, at: String, result: &'static str, note: &str) {
         let (direction, rule, consulted) = (None, None, Vec::new());
         self.stages.push(StageReport {
             stage,
@@ -247,7 +239,7 @@ impl<'s> Recorder<'s> {
         let (at, direction) = (self.eni(eni), Some(direction.as_str()));
         let note = note.to_owned();
         self.stages.push(StageReport {
-            stage: "security-group",
+            stage: Stage::SecurityGroup,
             at,
             direction,
             result,
@@ -266,7 +258,7 @@ impl<'s> Recorder<'s> {
             None => "no entry matched; the last one denies (NACL-5)".to_owned(),
         };
         self.stages.push(StageReport {
-            stage: "network-acl",
+            stage: Stage::NetworkAcl,
             at: model.name.clone(),
             direction: Some(direction.as_str()),
             result,
@@ -279,9 +271,11 @@ impl<'s> Recorder<'s> {
     fn same_subnet(&mut self, to: &CompiledEni, by_mac: bool) {
         let note =
             if by_mac { "its MAC address is the next hop (RT-5)" } else { "owns the destination (RT-5)" };
-        self.push("hand-over", self.eni(to), "passed", note);
+        self.receiver = Some(self.eni(to));
+        self.push(Stage::HandOver, self.eni(to), "passed", note);
         let subnet = self.snapshot.vpc()[to.subnet].name.clone();
-        self.push("network-acl", subnet, "not-consulted", "the packet does not leave the subnet (NACL-20)");
+        let note = "the packet does not leave the subnet (NACL-20)";
+        self.push(Stage::NetworkAcl, subnet, "not-consulted", note);
     }
 
     fn eni(&self, eni: &CompiledEni) -> String {
@@ -376,7 +370,7 @@ impl fmt::Display for Explanation {
 impl fmt::Display for StageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage =
-            self.direction.map_or_else(|| self.stage.to_owned(), |way| format!("{} {way}", self.stage));
+            self.direction.map_or_else(|| self.stage.to_string(), |way| format!("{} {way}", self.stage));
         write!(f, "  {stage:<24} {:<16} {:<13}", self.at, self.result)?;
         self.rule.iter().try_for_each(|rule| write!(f, " {rule};"))?;
         writeln!(f, " {}", self.note)?;

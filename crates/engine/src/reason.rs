@@ -14,6 +14,12 @@ macro_rules! reasons {
             /// How many there are.
             pub const COUNT: usize = [$($text,)*].len();
 
+            /// The one of a name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.into_iter().find(|known| known.as_str() == name)
+            }
+
             /// The name used in tables, logs and JSON.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
@@ -46,6 +52,7 @@ macro_rules! reasons {
         }
     };
 }
+pub(crate) use reasons;
 
 reasons! {
     /// Why a packet was dropped. The variant's doc comment is the text that people are shown.

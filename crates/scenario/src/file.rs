@@ -1,10 +1,14 @@
 //! The scenario file: what the world is, what happens when, what must be seen.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Table;
+
+use crate::expect::Expectation;
 
 /// A scenario as it was written.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -35,8 +39,9 @@ pub struct Step {
     pub send: Option<String>,
     /// How often, at the same time; absent: once. What must be seen holds of the last.
     pub repeat: Option<u32>,
-    /// What becomes of it: `delivered PORT`, `consumed WHAT`, `dropped REASON` or `dropped AT STAGE WHY`.
-    pub expect: Option<String>,
+    /// What becomes of it; stands wherever `send` does.
+    #[serde(default, deserialize_with = "text")]
+    pub expect: Option<Expectation>,
     /// What the receiver's side sends back to the sender, such as an ICMP error; absent: not looked at.
     pub reply: Option<bool>,
     /// The frame that goes back to the sender: `arp ADDRESS is-at MAC`, `neighbour ADDRESS is-at MAC` (MAC: `router` or the
@@ -169,6 +174,14 @@ pub(crate) fn merge(table: &mut Table, patch: &Table) {
             }
         }
     }
+}
+
+/// A string in a notation of its own; what is wrong with it is told with line and column.
+fn text<'de, D: serde::Deserializer<'de>, T: FromStr<Err: Display>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 fn span<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -1,10 +1,11 @@
 //! Compares what came of a packet with what must be seen. The same for every stage.
 
-use palisade_engine::Explanation;
+use palisade_engine::{DropReason, Explanation, StageReport};
 use palisade_packet::MacAddr;
 use palisade_policy::{PortKey, Snapshot};
 
 use crate::answer;
+use crate::expect::Expectation;
 use crate::file::Step;
 use crate::notation::Frame;
 use crate::run::Failure;
@@ -23,8 +24,13 @@ pub(crate) fn packet(
         seen.arrivals.iter().partition(|arrival| arrival.port == frame.port);
     let mut judgement = Judgement { walk, failures: Vec::new() };
     let told = describe(snapshot, walk, &deliveries, &seen.reasons);
+    judgement.check(
+        is_coherent(walk),
+        || "an explanation that agrees with itself".to_owned(),
+        || told.clone(),
+    );
     judgement.same("explain to say", &explained(walk), &outcome(snapshot, &deliveries, &seen.reasons));
-    judgement.expected(step.expect.as_deref(), &told, &seen.reasons);
+    judgement.expected(step.expect.as_ref(), &told, &seen.reasons);
     judgement.unchanged(snapshot, frame, &deliveries);
     judgement.answered(step, snapshot, &answers);
     judgement.failures
@@ -48,9 +54,9 @@ impl Judgement<'_> {
         self.check(expected == seen, || format!("{what} `{seen}`"), || format!("`{expected}`"));
     }
 
-    fn expected(&mut self, expected: Option<&str>, seen: &str, reasons: &[&str]) {
+    fn expected(&mut self, expected: Option<&Expectation>, seen: &str, reasons: &[&str]) {
         let Some(expected) = expected else { return };
-        self.check(agrees(expected, seen, reasons), || expected.to_owned(), || seen.to_owned());
+        self.check(expected.allows(seen, reasons), || expected.to_string(), || seen.to_owned());
     }
 
     /// Nothing behind the MAC addresses is ever edited: no hop is counted (RES-44), no fragment redrawn (CT-64). What is
@@ -98,27 +104,38 @@ fn outcome(snapshot: &Snapshot, deliveries: &[&Arrival], reasons: &[&str]) -> St
     if ends.is_empty() { "nothing".to_owned() } else { ends.join(" and ") }
 }
 
-/// `delivered PORT`, `consumed WHAT` or `dropped AT STAGE WHY`.
+/// What is seen, and where the walk says that it happened.
 fn describe(snapshot: &Snapshot, walk: &Explanation, deliveries: &[&Arrival], reasons: &[&str]) -> String {
-    match (deliveries, reasons, walk.outcome.verdict, walk.stages.last()) {
-        ([], [_], "dropped", Some(last)) => {
-            let why = match (last.stage, &last.rule) {
-                ("security-group", _) => "no-rule",
-                ("network-acl", Some(rule)) => rule.rsplit(' ').next().unwrap_or_default(),
-                _ => walk.outcome.reason.unwrap_or_default(),
-            };
-            let at = if last.at.is_empty() { &walk.from } else { &last.at };
-            format!("dropped {at} {} {why}", last.stage)
-        }
-        ([], [reason], verdict, _) => format!("{verdict} {reason}"),
+    match (deliveries, reasons) {
+        ([], [reason]) if walk.outcome.reason == Some(*reason) => Expectation::of(walk).to_string(),
         _ => outcome(snapshot, deliveries, reasons),
     }
 }
 
-/// Either the whole description, or `dropped` and the counter's name.
-fn agrees(expected: &str, seen: &str, reasons: &[&str]) -> bool {
-    let short = || expected.strip_prefix("dropped ").is_some_and(|wanted| reasons == [wanted]);
-    expected == seen || seen.starts_with("dropped ") && short()
+/// Whether an explanation agrees with itself. Of a drop the last stage must have denied, be the one at which the reason
+/// drops, and have the direction and the kind of rule that the reason names; no other stage may have denied.
+fn is_coherent(walk: &Explanation) -> bool {
+    let denials = walk.stages.iter().filter(|stage| stage.result == "denied").count();
+    if walk.outcome.verdict != "dropped" {
+        return denials == 0;
+    }
+    let reason = walk.outcome.reason.and_then(DropReason::named);
+    let last = walk.stages.last().filter(|last| denials == 1 && last.result == "denied");
+    reason.zip(last).is_some_and(|(reason, last)| fits(last, reason))
+}
+
+fn fits(last: &StageReport, reason: DropReason) -> bool {
+    let by_entry = last.rule.as_ref().map(|rule| !rule.ends_with('*'));
+    let wanted = match reason {
+        DropReason::GroupIngress => (Some("ingress"), None),
+        DropReason::GroupEgress => (Some("egress"), None),
+        DropReason::AclIngressEntry => (Some("ingress"), Some(true)),
+        DropReason::AclIngressDefault => (Some("ingress"), Some(false)),
+        DropReason::AclEgressEntry => (Some("egress"), Some(true)),
+        DropReason::AclEgressDefault => (Some("egress"), Some(false)),
+        _ => (None, None),
+    };
+    last.stage == reason.stage() && (last.direction, by_entry) == wanted
 }
 
 /// The name of an ENI, or `service` and the name of a service.

@@ -4,6 +4,7 @@
 mod answer;
 mod change;
 mod conns;
+mod expect;
 mod file;
 mod in_process;
 mod judge;
@@ -12,6 +13,7 @@ mod run;
 mod stage;
 mod wire;
 
+pub use expect::{Expectation, Why};
 pub use file::{Scenario, ScenarioError, Step, find};
 pub use run::{Failure, NotPlayable, Report, run_file, run_file_on};
 pub use stage::{Arrival, Halt, Law, Seen, Stage};

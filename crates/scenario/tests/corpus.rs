@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use palisade_scenario::{find, run_file};
+use palisade_scenario::{Expectation, Scenario, find, run_file};
 
 fn corpus() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios");
@@ -27,4 +27,16 @@ fn every_scenario_passes() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// Of every drop the corpus says where, at which stage and what decided, so that `explain` is held to all of it.
+#[test]
+fn every_drop_names_its_stage() {
+    for file in corpus() {
+        let scenario = Scenario::load(&file).expect("every_scenario_passes tells more");
+        for (at, step) in scenario.steps.iter().enumerate() {
+            let full = step.expect.as_ref().is_none_or(Expectation::names_the_stage);
+            assert!(full, "{}, step {}: `dropped AT STAGE WHY` is the form here", file.display(), at + 1);
+        }
+    }
 }

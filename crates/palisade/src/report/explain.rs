@@ -62,7 +62,7 @@ impl From<Explanation> for ExplainReport {
     fn from(explanation: Explanation) -> Self {
         let Explanation { generation, from, packet, stages, outcome } = explanation;
         let stages = stages.into_iter().map(|stage| Stage {
-            name: stage.stage.to_owned(),
+            name: stage.stage.to_string(),
             at: stage.at,
             direction: stage.direction.map(str::to_owned),
             result: stage.result.to_owned(),
