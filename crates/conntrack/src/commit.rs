@@ -20,7 +20,7 @@ use crate::handle::ConnHandle;
 use crate::instance::Instance;
 use crate::key::Key;
 use crate::owner::Owner;
-use crate::plan::{Act, Plan, Refused};
+use crate::plan::{Act, Plan, Refused, Rights};
 use crate::record::{EntryRecord, Imported};
 use crate::state::Side;
 use crate::step::Step;
@@ -33,7 +33,7 @@ const ATTEMPTS: usize = 8;
 
 /// What an opening packet brings along.
 struct Opening<'a> {
-    key: Key,
+    rights: Rights,
     direction: Direction,
     packet: &'a IpPacket,
     owner: &'a Owner,
@@ -79,13 +79,14 @@ impl ConnTable {
     ) -> Result<ConnHandle, Refused> {
         let direction = plan.direction;
         let conn = match plan.act {
-            Act::Offer(conn) => {
+            Act::Offer(entry) => {
+                let conn = entry.into_conn();
                 conn.offer(direction, packet, &owner.time_outs, now);
                 conn
             }
-            Act::Open(key) => {
+            Act::Open(rights) => {
                 let instance = self.instances.find_or_make(owner.instance);
-                self.open(&Opening { key, direction, packet, owner, instance, now })?
+                self.open(&Opening { rights, direction, packet, owner, instance, now })?
             }
         };
         conn.traffic(conn.side(direction)).add(1, u64::from(packet.ip_len));
@@ -96,10 +97,10 @@ impl ConnTable {
     /// ends (CT-45), which would otherwise go on speaking for the new flow. Opens nothing.
     #[expect(clippy::needless_pass_by_value, reason = "a plan is good for one use")]
     pub fn commit_untracked(&self, plan: Plan, packet: &IpPacket, now: Instant) {
-        let Act::Open(key) = plan.act else {
+        let Act::Open(rights) = plan.act else {
             return;
         };
-        let Some(conn) = self.get(&key) else {
+        let Some(conn) = self.get(&rights.key) else {
             return;
         };
         let replaces = conn.preview(plan.direction, packet, now) == Some(Step::Replace);
@@ -130,7 +131,7 @@ impl ConnTable {
 
     /// Holds the shard of the key while it decides; takes the timer's lock at most, and no other shard.
     fn try_open(&self, opening: &Opening<'_>) -> Attempt {
-        match self.map.entry(opening.key) {
+        match self.map.entry(opening.rights.key) {
             Entry::Occupied(slot) => self.try_take_over(slot, opening),
             Entry::Vacant(slot) => match self.take_place(opening) {
                 Ok(()) => {
@@ -226,7 +227,7 @@ impl ConnTable {
 impl Opening<'_> {
     fn conn(&self) -> Arc<Conn> {
         let owner = (&self.owner.time_outs, &self.instance);
-        let conn = Conn::open((self.key, self.direction), self.packet, owner, self.now);
+        let conn = Conn::open((self.rights, self.direction), self.packet, owner, self.now);
         debug_assert!(conn.side(self.direction) == Side::Originator);
         Arc::new(conn)
     }

@@ -19,7 +19,9 @@ use palisade_packet::{Direction, IpPacket, Transport};
 
 use crate::instance::Instance;
 use crate::key::Key;
+use crate::opener::{Admission, Opener};
 use crate::owner::TimeOuts;
+use crate::plan::Rights;
 use crate::state::{Kind, Side, State, TimeOutClass};
 use crate::step::{Step, step};
 use crate::time::{Instant, nanos};
@@ -41,7 +43,9 @@ pub(crate) struct Conn {
     originator: Traffic,
     responder: Traffic,
     instance: Arc<Instance>,
+    admission: Admission,
     origin: Direction,
+    opener: Opener,
 }
 
 /// Diagnostic only (CT-6).
@@ -89,6 +93,9 @@ pub(crate) struct Birth {
     pub(crate) time_outs: [u64; 2],
     /// Nanoseconds, wrapped if before zero.
     pub(crate) created: u64,
+    pub(crate) opener: Opener,
+    /// Stamp of the policy that admitted it, if one of this process did.
+    pub(crate) admitted_by: Option<u64>,
 }
 
 impl Conn {
@@ -103,22 +110,30 @@ impl Conn {
             originator: Traffic::default(),
             responder: Traffic::default(),
             instance,
+            admission: Admission::new(birth.admitted_by),
             origin: birth.origin,
+            opener: birth.opener,
         }
     }
 
     /// The entry that `packet` opens.
     pub(crate) fn open(
-        (key, origin): (Key, Direction),
+        (rights, origin): (Rights, Direction),
         packet: &IpPacket,
         (time_outs, instance): (&TimeOuts, &Arc<Instance>),
         now: Instant,
     ) -> Self {
         let state = opening_state(packet);
-        let word = Word::idle_for(state, now, 0);
-        let time_outs = configured(state.kind(), time_outs);
-        let conn =
-            Self::new(&Birth { key, origin, word, time_outs, created: now.as_nanos() }, Arc::clone(instance));
+        let birth = Birth {
+            key: rights.key,
+            origin,
+            word: Word::idle_for(state, now, 0),
+            time_outs: configured(state.kind(), time_outs),
+            created: now.as_nanos(),
+            opener: Opener::of(packet, rights.referenced),
+            admitted_by: rights.admitted_by,
+        };
+        let conn = Self::new(&birth, Arc::clone(instance));
         conn.note(Side::Originator, state, packet);
         conn
     }
@@ -262,6 +277,14 @@ impl Conn {
         self.origin
     }
 
+    pub(crate) const fn opener(&self) -> Opener {
+        self.opener
+    }
+
+    pub(crate) const fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
     pub(crate) const fn instance(&self) -> &Arc<Instance> {
         &self.instance
     }
@@ -360,7 +383,7 @@ mod tests {
 
     #[test]
     fn memory_per_entry_is_bounded() {
-        assert!(size_of::<Conn>() <= 192, "an entry takes {} bytes", size_of::<Conn>());
+        assert!(size_of::<Conn>() <= 168, "an entry takes {} bytes", size_of::<Conn>());
         assert!(size_of::<(Key, Arc<Conn>)>() <= 56, "a map slot");
     }
 }

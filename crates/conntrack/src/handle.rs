@@ -7,6 +7,7 @@ use palisade_packet::{Direction, IpPacket};
 use crate::conn::{Conn, Offer};
 use crate::owner::TimeOuts;
 use crate::time::Instant;
+use crate::view::ConnView;
 
 /// Refers to one entry, never to its successor under the same key: once dead it stays dead.
 ///
@@ -17,6 +18,14 @@ pub struct ConnHandle(Arc<Conn>);
 impl ConnHandle {
     pub(crate) const fn new(conn: Arc<Conn>) -> Self {
         Self(conn)
+    }
+
+    pub(crate) const fn conn(&self) -> &Arc<Conn> {
+        &self.0
+    }
+
+    pub(crate) fn into_conn(self) -> Arc<Conn> {
+        self.0
     }
 
     /// Whether the entry still stands and is not idle for too long (CT-39a).
@@ -36,6 +45,23 @@ impl ConnHandle {
     #[must_use]
     pub fn touch(&self, direction: Direction, packet: &IpPacket, time_outs: &TimeOuts, now: Instant) -> bool {
         self.0.offer_steady(direction, packet, time_outs, now) == Offer::Taken
+    }
+
+    /// The entry at this moment; `None` if it has ended.
+    #[must_use]
+    pub fn view(&self, now: Instant) -> Option<ConnView> {
+        ConnView::of(&self.0, now)
+    }
+
+    /// Whether the policy with this stamp has admitted the entry: when it was opened, or by [`ConnHandle::admit`] since.
+    #[must_use]
+    pub fn is_admitted_by(&self, stamp: u64) -> bool {
+        self.0.admission().is_by(stamp)
+    }
+
+    /// Notes that the policy with this stamp admits the entry.
+    pub fn admit(&self, stamp: u64) {
+        self.0.admission().set(stamp);
     }
 
     /// Adds to the diagnostic counters of the entry (CT-6), for many packets at once.

@@ -11,7 +11,7 @@
 //! | `commit` | opening, refreshing, replacing; the races between workers |
 //! | `reclaim` | expiry and removal |
 //! | `step` | the TCP table, the UDP count |
-//! | `conn`, `word`, `window` | one entry, its atomics |
+//! | `conn`, `word`, `window`, `opener` | one entry, its atomics |
 //! | `instance`, `wheel` | allowance and timer of an instance |
 //! | `record` | entries that outlive the process |
 //!
@@ -31,6 +31,7 @@ mod conn;
 mod handle;
 mod instance;
 mod key;
+mod opener;
 mod owner;
 mod plan;
 mod reclaim;
@@ -47,6 +48,7 @@ mod word;
 
 pub use handle::ConnHandle;
 pub use key::Ids;
+pub use opener::Opener;
 pub use owner::{Owner, TimeOuts, Zone};
 pub use plan::{Consult, Plan, Refused};
 pub use record::{EntryRecord, Imported, SideRecord};

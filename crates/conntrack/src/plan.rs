@@ -1,13 +1,11 @@
 //! The answers of the table: what a packet is to it, and what a commit would do.
 
-use std::sync::Arc;
+use palisade_packet::{Direction, IpPacket};
 
-use palisade_packet::Direction;
-
-use crate::ConnView;
-use crate::conn::Conn;
 use crate::handle::ConnHandle;
 use crate::key::Key;
+use crate::owner::Zone;
+use crate::table::{key_of, opens};
 
 /// What a packet is to the table. Nothing has been changed yet (CT-7).
 #[derive(Debug)]
@@ -16,7 +14,7 @@ pub enum Consult {
     /// pass too.
     Tracked(Plan),
     /// It is an ICMP error that quotes a packet of this entry, and is allowed without rules (CT-50). Commit nothing.
-    Related(ConnView),
+    Related(ConnHandle),
     /// Rules decide. If they allow it, commit the plan, or hand it to [`crate::ConnTable::commit_untracked`] if the flow
     /// is untracked (CT-17).
     New(Plan),
@@ -36,27 +34,75 @@ pub struct Plan {
 
 pub(crate) enum Act {
     /// Open an entry, in the place of one that has ended or that the packet replaces (CT-45).
-    Open(Key),
+    Open(Rights),
     /// Let the packet act on this entry.
-    Offer(Arc<Conn>),
+    Offer(ConnHandle),
+}
+
+/// What an entry is opened with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Rights {
+    pub(crate) key: Key,
+    /// See [`Plan::admitted`].
+    pub(crate) admitted_by: Option<u64>,
+    pub(crate) referenced: bool,
+}
+
+impl Consult {
+    /// What a packet is to a table in which no entry has anything to do with it: for one whose entry has lost its authority.
+    #[must_use]
+    pub fn without_entry(zone: Zone, direction: Direction, packet: &IpPacket) -> Self {
+        key_of(zone, direction, packet).map_or(Self::Stateless, |key| Self::opening(direction, packet, key))
+    }
+
+    /// Rules decide, and a packet that may open an entry (CT-40, CT-55, CT-56) will if they say so.
+    pub(crate) fn opening(direction: Direction, packet: &IpPacket, key: Key) -> Self {
+        if opens(packet) { Self::New(Plan::open(direction, key)) } else { Self::Stateless }
+    }
+
+    /// The entry on whose authority the packet passes.
+    #[must_use]
+    pub const fn entry(&self) -> Option<&ConnHandle> {
+        match self {
+            Self::Tracked(plan) => plan.handle(),
+            Self::Related(entry) => Some(entry),
+            Self::New(_) | Self::Stateless => None,
+        }
+    }
 }
 
 impl Plan {
+    /// Opens an entry with this key when it is committed.
+    pub(crate) const fn open(direction: Direction, key: Key) -> Self {
+        Self { direction, act: Act::Open(Rights { key, admitted_by: None, referenced: false }) }
+    }
+
     /// The entry the packet belongs to; `None` if one is to be opened.
     #[must_use]
-    pub fn handle(&self) -> Option<ConnHandle> {
+    pub const fn handle(&self) -> Option<&ConnHandle> {
         match &self.act {
             Act::Open(_) => None,
-            Act::Offer(conn) => Some(ConnHandle::new(Arc::clone(conn))),
+            Act::Offer(entry) => Some(entry),
         }
+    }
+
+    /// Notes what the rules said to a packet that opens an entry: the stamp of the policy that admits it, and whether rules
+    /// that refer to groups might match (see [`crate::Opener`]). Says nothing to a plan for an entry that exists.
+    #[must_use]
+    pub const fn admitted(mut self, stamp: u64, referenced: bool) -> Self {
+        if let Act::Open(rights) = &mut self.act {
+            rights.admitted_by = Some(stamp);
+            rights.referenced = referenced;
+        }
+        self
     }
 }
 
 impl std::fmt::Debug for Act {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Open(key) => f.debug_tuple("Open").field(key).finish(),
-            Self::Offer(conn) => f.debug_tuple("Offer").field(conn.key()).finish(),
+            Self::Open(rights) => f.debug_tuple("Open").field(&rights.key).finish(),
+            Self::Offer(entry) => f.debug_tuple("Offer").field(entry).finish(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::conn::Conn;
+use crate::handle::ConnHandle;
 use crate::instance::Instance;
 use crate::owner::Zone;
 use crate::plan::Refused;
@@ -43,6 +44,24 @@ impl ConnTable {
     /// Destroys the entries of an ENI with this local address, which it gave up (CT-26); returns how many.
     pub fn remove_local(&self, zone: Zone, address: IpAddr) -> usize {
         self.remove(zone, |conn| conn.key().local() == address)
+    }
+
+    /// Ends an entry that somebody chose; false if it had ended already.
+    pub fn end(&self, entry: &ConnHandle) -> bool {
+        self.end_as(entry, End::Removed)
+    }
+
+    /// Ends an entry that the present rules would not have let be opened; false if it had ended already.
+    pub fn revoke(&self, entry: &ConnHandle) -> bool {
+        self.end_as(entry, End::Revoked)
+    }
+
+    fn end_as(&self, entry: &ConnHandle, how: End) -> bool {
+        let killed = entry.conn().kill();
+        if killed {
+            self.bury(entry.conn(), how);
+        }
+        killed
     }
 
     fn remove(&self, zone: Zone, wanted: impl Fn(&Conn) -> bool + Copy) -> usize {

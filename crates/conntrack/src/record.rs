@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::conn::{Birth, Conn, MAX_TIME_OUT};
 use crate::instance::Instance;
 use crate::key::{Ids, Key};
+use crate::opener::Opener;
 use crate::owner::Zone;
 use crate::state::{Kind, Side, State, TimeOutClass};
 use crate::time::Instant;
@@ -34,6 +35,10 @@ pub struct EntryRecord {
     /// The way the opening packet moved.
     #[serde(with = "direction")]
     pub origin: Direction,
+    /// What rules saw of the opening packet besides. Which policy admitted it is not told: another process numbers its
+    /// policies anew, so an imported entry counts as not admitted by any.
+    #[serde(flatten)]
+    pub opener: Opener,
     /// The state.
     pub state: State,
     /// Nanoseconds since the entry was made.
@@ -72,6 +77,7 @@ impl EntryRecord {
             remote: key.remote(),
             ids: key.ids(),
             origin: conn.origin(),
+            opener: conn.opener(),
             state,
             age: conn.age(now),
             idle,
@@ -104,6 +110,8 @@ impl EntryRecord {
             word: Word::idle_for(self.state, now, self.idle),
             time_outs: self.time_outs.map(|span| span.min(MAX_TIME_OUT)),
             created: now.as_nanos().wrapping_sub(self.age),
+            opener: self.opener,
+            admitted_by: None,
         };
         let conn = Conn::new(&birth, instance);
         self.originator.restore(&conn, Side::Originator);

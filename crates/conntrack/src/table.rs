@@ -66,12 +66,12 @@ impl ConnTable {
         if let Some(conn) = self.get(&key) {
             match conn.preview(direction, packet, now) {
                 Some(Step::To(_) | Step::Ignore) => {
-                    return Consult::Tracked(Plan { direction, act: Act::Offer(conn) });
+                    return Consult::Tracked(Plan { direction, act: Act::Offer(ConnHandle::new(conn)) });
                 }
                 Some(Step::Replace) | None => {}
             }
         }
-        if opens(packet) { Consult::New(Plan { direction, act: Act::Open(key) }) } else { Consult::Stateless }
+        Consult::opening(direction, packet, key)
     }
 
     /// The live entry that `packet` belongs to, for callers that keep handles (a flow cache; fragments, CT-62).
@@ -91,6 +91,25 @@ impl ConnTable {
     #[must_use]
     pub fn list(&self, now: Instant) -> Vec<ConnView> {
         self.map.iter().filter_map(|conn| ConnView::of(&conn, now)).collect()
+    }
+
+    /// All live entries with handles on them, in no particular order, for whoever wants to end some.
+    #[must_use]
+    pub fn entries(&self, now: Instant) -> Vec<(ConnHandle, ConnView)> {
+        let entry =
+            |conn: &Arc<Conn>| ConnView::of(conn, now).map(|view| (ConnHandle::new(Arc::clone(conn)), view));
+        self.map.iter().filter_map(|conn| entry(conn.value())).collect()
+    }
+
+    /// The live entries whose policy, as `stamp` gives it for their ENI, has not admitted them yet; of ENIs for which it
+    /// gives none, nothing. Costs a look at every key of the table, and at the entries of those ENIs.
+    #[must_use]
+    pub fn unadmitted(&self, stamp: impl Fn(Zone) -> Option<u64>, now: Instant) -> Vec<ConnHandle> {
+        let is_unadmitted = |key: &Key, conn: &Conn| {
+            stamp(key.zone()).is_some_and(|stamp| !conn.admission().is_by(stamp)) && conn.is_alive(now)
+        };
+        let found = self.map.iter().filter(|conn| is_unadmitted(conn.key(), conn.value()));
+        found.map(|conn| ConnHandle::new(Arc::clone(conn.value()))).collect()
     }
 
     /// What became of all entries ever made (conservation law 3).
@@ -138,14 +157,14 @@ impl ConnTable {
         packet: &IpPacket,
         icmp: &Icmp,
         now: Instant,
-    ) -> Option<ConnView> {
+    ) -> Option<ConnHandle> {
         let quoted = icmp.quoted.filter(|quoted| !quoted.is_icmp_error)?;
         // The quoted packet was sent by whom the error reaches; otherwise somebody made it up.
         if direction == Direction::Ingress && quoted.tuple.source != packet.destination {
             return None;
         }
         let key = Key::of(zone, direction.opposite(), &quoted.tuple)?;
-        ConnView::of(&*self.get(&key)?, now)
+        self.get(&key).map(ConnHandle::new).filter(|entry| entry.is_alive(now))
     }
 
     /// A handle on the entry, with no lock held any more.
@@ -160,7 +179,8 @@ impl std::fmt::Debug for ConnTable {
     }
 }
 
-fn key_of(zone: Zone, direction: Direction, packet: &IpPacket) -> Option<Key> {
+/// The key that a packet has as one of a flow, if it can be one.
+pub(crate) fn key_of(zone: Zone, direction: Direction, packet: &IpPacket) -> Option<Key> {
     if let Transport::Tcp(tcp) = &packet.transport
         && tcp.flags.is_impossible()
     {
@@ -170,7 +190,7 @@ fn key_of(zone: Zone, direction: Direction, packet: &IpPacket) -> Option<Key> {
 }
 
 /// Whether a packet without an entry may open one (CT-40, CT-55, CT-56).
-fn opens(packet: &IpPacket) -> bool {
+pub(crate) fn opens(packet: &IpPacket) -> bool {
     match &packet.transport {
         Transport::Tcp(tcp) => tcp.flags.is_syn(),
         Transport::Icmp(icmp) => icmp.is_request(),

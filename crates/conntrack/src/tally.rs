@@ -10,6 +10,8 @@ pub(crate) enum End {
     Expired,
     Closed,
     Removed,
+    /// Removed because rules would not have let it be opened.
+    Revoked,
 }
 
 pub(crate) struct Tally {
@@ -19,13 +21,22 @@ pub(crate) struct Tally {
     expired: AtomicU64,
     closed: AtomicU64,
     removed: AtomicU64,
+    revoked: AtomicU64,
 }
 
 impl Tally {
     pub(crate) fn new(capacity: usize) -> Self {
         let zero = || AtomicU64::new(0);
         let capacity = u64::try_from(capacity).unwrap_or(u64::MAX);
-        Self { capacity, alive: zero(), created: zero(), expired: zero(), closed: zero(), removed: zero() }
+        Self {
+            capacity,
+            alive: zero(),
+            created: zero(),
+            expired: zero(),
+            closed: zero(),
+            removed: zero(),
+            revoked: zero(),
+        }
     }
 
     /// Counts a birth, unless the table is full.
@@ -50,6 +61,10 @@ impl Tally {
             End::Expired => &self.expired,
             End::Closed => &self.closed,
             End::Removed => &self.removed,
+            End::Revoked => {
+                self.revoked.fetch_add(1, Ordering::Relaxed);
+                &self.removed
+            }
         };
         count.fetch_add(1, Ordering::Relaxed);
         self.alive.fetch_sub(1, Ordering::AcqRel);
@@ -63,6 +78,7 @@ impl Tally {
             expired: read(&self.expired),
             closed: read(&self.closed),
             removed: read(&self.removed),
+            revoked: read(&self.revoked),
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::conn::Conn;
 use crate::key::Ids;
+use crate::opener::Opener;
 use crate::owner::Zone;
 use crate::state::Side;
 use crate::time::Instant;
@@ -31,6 +32,9 @@ pub struct ConnView {
     /// The way the opening packet moved.
     #[serde(with = "crate::record::direction")]
     pub origin: Direction,
+    /// What rules saw of the opening packet besides.
+    #[serde(flatten)]
+    pub opener: Opener,
     /// Name of the state, kebab case: `syn-sent`, `established`, `udp-stream`, `icmp`, `other` …
     pub state: &'static str,
     /// Time since the entry was made.
@@ -68,6 +72,7 @@ impl ConnView {
             remote: key.remote(),
             ids: key.ids(),
             origin: conn.origin(),
+            opener: conn.opener(),
             state: state.name(),
             age: Duration::from_nanos(conn.age(now)),
             idle: Duration::from_nanos(idle),
@@ -97,6 +102,8 @@ pub struct ConnTotals {
     pub expired: u64,
     /// Ended by traffic: a SYN took their place (CT-45).
     pub closed: u64,
-    /// Ended by the control side, with their ENI or their address (CT-26).
+    /// Ended by the control side: with their ENI or their address (CT-26), by choice, or because rules revoked them.
     pub removed: u64,
+    /// Of the removed, those that a later policy would not have let be opened ([`crate::ConnTable::revoke`]).
+    pub revoked: u64,
 }

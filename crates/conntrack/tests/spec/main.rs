@@ -1,6 +1,7 @@
 //! The table against the specification, under a virtual clock. Each test names the statements it shows.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
 
+mod admission;
 mod allowance;
 mod icmp;
 mod interleavings;

@@ -1,6 +1,7 @@
 //! Entries that outlive the process: CT-40a.
 
-use palisade_conntrack::{ConnTable, EntryRecord, Imported, Instant, State};
+use palisade_conntrack::{ConnTable, Consult, EntryRecord, Imported, Instant, State};
+use proptest::prelude::*;
 
 use crate::world::*;
 
@@ -73,4 +74,43 @@ fn import_ignores_the_allowance_and_respects_the_capacity() {
     let imported = small.import(w.table.export(w.now), w.now);
     assert_eq!((imported.taken, imported.no_room), (3, 2));
     assert_eq!(small.tracked(9, w.now), 3);
+}
+
+/// Opens an entry, with all that rules may have said of its opener.
+fn opener() -> impl Strategy<Value = (Direction, P, bool)> {
+    let query = |(icmp_type, code, identifier)| P {
+        body: Body::Icmp { v6: false, icmp_type, code, identifier, quoted: None },
+        ..udp()
+    };
+    let packet = prop_oneof![
+        (0..3_u16, 0..3_u16).prop_map(|(a, b)| udp().ports(a, b)),
+        (0..3_u16, 0..3_u16).prop_map(|(a, b)| tcp("S").ports(a, b)),
+        (prop::sample::select(vec![8, 13, 15, 17]), any::<u8>(), 0..3_u16).prop_map(query),
+        any::<u8>().prop_filter("others", |number| ![1, 6, 17].contains(number)).prop_map(other),
+    ];
+    (prop_oneof![Just(Ingress), Just(Egress)], packet, any::<bool>())
+}
+
+proptest! {
+    /// CT-40a: a record holds all there is to know of an entry, what rules saw of its opener included.
+    #[test]
+    fn every_record_comes_back_as_it_was(openers in prop::collection::vec(opener(), 1..20), idle in 0..29_u64) {
+        let mut w = World::new();
+        for (direction, packet, referenced) in openers {
+            let packet = packet.going(direction);
+            if let Consult::New(plan) = w.table.consult(ZONE, direction, &packet, w.now) {
+                w.table.commit(plan.admitted(1, referenced), &w.owner, &packet, w.now).unwrap();
+            }
+        }
+        w.wait(secs(idle));
+        let records = w.table.export(w.now);
+        let text = serde_json::to_string(&records).unwrap();
+        let (next, imported) = restarted(&w, serde_json::from_str(&text).unwrap());
+        prop_assert_eq!(imported.taken, records.len());
+        let order = |mut records: Vec<EntryRecord>| {
+            records.sort_by_key(|record| serde_json::to_string(record).unwrap());
+            records
+        };
+        prop_assert_eq!(order(next.table.export(next.now)), order(records));
+    }
 }
