@@ -11,13 +11,15 @@
 //! PROTOCOL     tcp, udp, icmp, icmpv6, or proto and a number
 //! SOURCE, …    address:port for tcp and udp ([address]:port in IPv6), address otherwise
 //! tcp words    syn, ack, fin, rst, psh, urg, or tcpdump's letters (S, SA, PA, F …); none: syn; no-flags: really none
-//!              seq N, ack N, win N, wscale N, gso N (a segmentation-offload frame with segments of N bytes)
+//!              seq N, ack N, win N, mss N, sack-ok, ts N,N, wscale N, tcp-options BYTES (in place of those four),
+//!              gso N (a segmentation-offload frame with segments of N bytes)
 //! udp words    gso N, length N (what its length field says)
 //! icmp words   echo-request, echo-reply, unreachable, time-exceeded, parameter-problem, too-big, redirect,
-//!              type N, code N, id N, mtu N, quote [PACKET] (what an error quotes), quote-cut N (its first N bytes);
-//!              none: echo-request
+//!              type N, code N, id N, seq N, mtu N, quote [PACKET] (what an error quotes),
+//!              quote-cut N (its first N bytes); none: echo-request
 //! icmpv6 words solicit ADDRESS, advertise ADDRESS, router-solicit, link MAC (the link-layer option)
-//! ip words     len N (payload bytes), ttl N, df, frag id N offset N [more], cut N (the IP payload, or what follows
+//! ip words     len N (payload bytes), data BYTES (the payload itself), ttl N, tos N, df,
+//!              ip-options BYTES (of IPv4), frag id N offset N [more], cut N (the IP payload, or what follows
 //!              the IPv6 fragment header, ends after N bytes), ip-len N (what the IP length field says), bad-checksum,
 //!              ext NAME,NAME… (IPv6 headers in order: hop, dst, routing, frag = the place of the fragment header)
 //! any words    from-mac MAC, to-mac MAC|router|PORT, vlan N,
@@ -94,8 +96,14 @@ pub struct IpSpec {
     pub transport: TransportSpec,
     /// Payload length in bytes.
     pub len: u16,
+    /// The payload itself, if it matters.
+    pub data: Option<Vec<u8>>,
     /// Time to live, or hop limit.
     pub ttl: u8,
+    /// Type of service, or traffic class.
+    pub tos: u8,
+    /// IPv4: options, filled up with zeroes to a multiple of four bytes.
+    pub options: Vec<u8>,
     /// IPv4: do not fragment.
     pub dont_fragment: bool,
     /// IPv6 extension headers, in order.
@@ -193,6 +201,8 @@ pub struct IcmpSpec {
     pub code: u8,
     /// Identifier.
     pub id: u16,
+    /// Sequence number of a query.
+    pub sequence: u16,
     /// The next-hop MTU of an error.
     pub mtu: Option<u32>,
     /// The packet that an error quotes.
@@ -206,7 +216,7 @@ pub struct IcmpSpec {
 }
 
 /// A TCP segment as it was written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TcpSpec {
     /// Source port.
     pub source: u16,
@@ -222,8 +232,16 @@ pub struct TcpSpec {
     pub acknowledgement: u32,
     /// Window.
     pub window: u16,
+    /// Maximum segment size option.
+    pub mss: Option<u16>,
+    /// Selective acknowledgements are permitted.
+    pub sack_ok: bool,
+    /// Timestamps option: value and echo.
+    pub timestamps: Option<(u32, u32)>,
     /// Window scale option.
     pub window_scale: Option<u8>,
+    /// Options byte by byte, in place of the others.
+    pub options: Option<Vec<u8>>,
     /// Segment size of a segmentation-offload frame.
     pub gso: Option<u16>,
 }
@@ -265,8 +283,8 @@ pub enum NotationError {
     /// A name that the VPC does not have.
     #[error("the VPC has no ENI and no service named `{0}`")]
     UnknownPort(String),
-    /// The packet would be longer than IP allows.
-    #[error("a payload of {0} bytes does not fit into an IP packet")]
+    /// The packet would be longer than IP allows, or its options longer than their header.
+    #[error("a payload of {0} bytes does not fit into an IP packet, or options do not fit into their header")]
     TooLong(u16),
 }
 

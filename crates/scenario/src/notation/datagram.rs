@@ -33,11 +33,9 @@ impl IpSpec {
 
     /// The upper-layer packet; of a later fragment, the bytes it carries.
     fn carried(&self) -> Option<Vec<u8>> {
-        let payload = (0..self.len).map(|at| at.to_be_bytes()[1]);
-        if self.is_later() {
-            return Some(payload.collect());
-        }
-        self.upper(payload.collect())
+        let counted = || (0..self.len).map(|at| at.to_be_bytes()[1]).collect();
+        let payload = self.data.clone().unwrap_or_else(counted);
+        if self.is_later() { Some(payload) } else { self.upper(payload) }
     }
 
     fn is_later(&self) -> bool {
@@ -45,19 +43,24 @@ impl IpSpec {
     }
 
     fn ipv4_header(&self, carried: usize, source: [u8; 4], destination: [u8; 4]) -> Option<Vec<u8>> {
-        let total = u16::try_from(carried + 20).ok()?;
+        let mut options = self.options.clone();
+        options.resize(options.len().next_multiple_of(4), 0);
+        let header_len = 20 + options.len();
+        let words = u8::try_from(header_len / 4).ok().filter(|words| *words < 16)?;
+        let total = u16::try_from(carried + header_len).ok()?;
         let fragment = self.fragment.unwrap_or(FragmentSpec { id: 0, offset: 0, more: false });
         let [.., id_high, id_low] = fragment.id.to_be_bytes();
         let mut place = fragment.offset / 8;
         place |= if fragment.more { 0x2000 } else { 0 };
         place |= if self.dont_fragment { 0x4000 } else { 0 };
-        let mut out = vec![0x45, 0];
+        let mut out = vec![0x40 | words, self.tos];
         out.extend_from_slice(&self.ip_len.unwrap_or(total).to_be_bytes());
         out.extend_from_slice(&[id_high, id_low]);
         out.extend_from_slice(&place.to_be_bytes());
         out.extend_from_slice(&[self.ttl, self.protocol(), 0, 0]);
         out.extend_from_slice(&source);
         out.extend_from_slice(&destination);
+        out.extend_from_slice(&options);
         let checksum = Sum::ZERO.bytes(&out).checksum().to_be_bytes();
         out[10..12].copy_from_slice(&checksum);
         Some(out)
@@ -66,7 +69,7 @@ impl IpSpec {
     /// All but the addresses.
     fn ipv6_header(&self, first: u8, rest: usize) -> Option<Vec<u8>> {
         let length = self.ip_len.map_or_else(|| u16::try_from(rest).ok(), Some)?;
-        let mut out = vec![0x60, 0, 0, 0];
+        let mut out = vec![0x60 | self.tos >> 4, self.tos << 4, 0, 0];
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&[first, self.ttl]);
         Some(out)

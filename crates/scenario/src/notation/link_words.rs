@@ -101,7 +101,7 @@ fn arp(words: &mut Words<'_>) -> Result<ArpSpec, NotationError> {
     }
 }
 
-fn hex(word: &str) -> Result<Vec<u8>, NotationError> {
+pub(crate) fn hex(word: &str) -> Result<Vec<u8>, NotationError> {
     let wrong = || unexpected(word, "bytes in hex digits");
     let digits: Option<Vec<u8>> =
         word.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();

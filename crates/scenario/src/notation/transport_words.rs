@@ -2,10 +2,12 @@
 
 use palisade_packet::TcpFlags;
 
+use super::link_words::hex;
 use super::words::{Words, quoted, unexpected};
 use super::{IcmpSpec, NotationError, TcpSpec, TransportSpec, UdpSpec};
 
-const ANY_WORDS: &str = "one of: len, ttl, df, frag, cut, ip-len, ext, from-mac, to-mac, vlan, vnet";
+const ANY_WORDS: &str = "one of: len, data, ttl, tos, df, ip-options, frag, cut, ip-len, ext, bad-checksum, from-mac, \
+                         to-mac, vlan, vnet";
 
 impl TransportSpec {
     /// Whether the word makes it neighbour discovery, which has a hop limit of its own.
@@ -58,13 +60,15 @@ impl IcmpSpec {
             "type" => self.icmp_type = words.value("a type from 0 to 255")?,
             "code" => self.code = words.value("a code from 0 to 255")?,
             "id" => self.id = words.value("an identifier from 0 to 65535")?,
+            "seq" => self.sequence = words.value("a sequence number from 0 to 65535")?,
             "mtu" => self.mtu = Some(words.value("an MTU in bytes")?),
             "quote" => self.quote = Some(quoted(words)?),
             "quote-cut" => self.quote_cut = Some(words.value("a length in bytes")?),
             "link" => self.link = Some(words.value("a MAC address")?),
             _ => {
-                let expected = "a word of ICMP, such as echo-reply, unreachable, type, code, id, mtu or quote, or \
-                                one of: len, ttl, df, frag, cut, ip-len, ext, from-mac, to-mac, vlan, vnet";
+                let expected = "a word of ICMP, such as echo-reply, unreachable, type, code, id, seq, mtu or quote, \
+                                or one of: len, data, ttl, tos, df, ip-options, frag, cut, ip-len, ext, bad-checksum, \
+                                from-mac, to-mac, vlan, vnet";
                 return Err(unexpected(word, expected));
             }
         }
@@ -104,17 +108,27 @@ impl TcpSpec {
                 self.acknowledgement = words.value("an acknowledgement number")?;
             }
             "win" => self.window = words.value("a window from 0 to 65535")?,
+            "mss" => self.mss = Some(words.value("a segment size in bytes")?),
+            "sack-ok" => self.sack_ok = true,
+            "ts" => self.timestamps = Some(timestamps(words.next("two numbers, such as 7,0")?)?),
+            "tcp-options" => self.options = Some(hex(words.next("bytes in hex digits")?)?),
             "wscale" => self.window_scale = Some(words.value("a shift from 0 to 14")?),
             "gso" => self.gso = Some(words.value("a segment size in bytes")?),
             "no-flags" => self.no_flags = true,
             _ => {
-                let expected = "a TCP flag or one of: seq, ack, win, wscale, gso, no-flags, len, ttl, df, frag, cut, \
-                                ip-len, ext, from-mac, to-mac, vlan, vnet";
+                let expected = "a TCP flag or one of: seq, ack, win, mss, sack-ok, ts, wscale, tcp-options, gso, \
+                                no-flags, len, data, ttl, tos, df, ip-options, frag, cut, ip-len, ext, bad-checksum, \
+                                from-mac, to-mac, vlan, vnet";
                 self.flags = self.flags.with(flags(word).ok_or_else(|| unexpected(word, expected))?);
             }
         }
         Ok(())
     }
+}
+
+fn timestamps(word: &str) -> Result<(u32, u32), NotationError> {
+    let numbers = word.split_once(',').and_then(|(value, echo)| value.parse().ok().zip(echo.parse().ok()));
+    numbers.ok_or_else(|| unexpected(word, "two numbers, such as 7,0"))
 }
 
 /// `syn`, `syn+ack`, `syn-ack`, or tcpdump's letters.

@@ -57,10 +57,21 @@ impl TcpSpec {
         header.ece = has(TcpFlags::ECE);
         header.cwr = has(TcpFlags::CWR);
         header.acknowledgment_number = self.acknowledgement;
-        if let Some(shift) = self.window_scale {
-            header.set_options(&[TcpOptionElement::WindowScale(shift)]).ok()?;
+        match &self.options {
+            Some(bytes) => header.set_options_raw(bytes).ok()?,
+            None => header.set_options(&self.option_elements()).ok()?,
         }
         Some(header.to_bytes().to_vec())
+    }
+
+    /// In the order in which Linux sends them.
+    fn option_elements(&self) -> Vec<TcpOptionElement> {
+        let mut elements = Vec::new();
+        elements.extend(self.mss.map(TcpOptionElement::MaximumSegmentSize));
+        elements.extend(self.sack_ok.then_some(TcpOptionElement::SelectiveAcknowledgementPermitted));
+        elements.extend(self.timestamps.map(|(value, echo)| TcpOptionElement::Timestamp(value, echo)));
+        elements.extend(self.window_scale.map(TcpOptionElement::WindowScale));
+        elements
     }
 }
 
@@ -76,7 +87,8 @@ impl IcmpSpec {
     /// All but the payload.
     fn message(&self) -> Option<Vec<u8>> {
         let [id_high, id_low] = self.id.to_be_bytes();
-        let query = [id_high, id_low, 0, 1];
+        let [seq_high, seq_low] = self.sequence.to_be_bytes();
+        let query = [id_high, id_low, seq_high, seq_low];
         let is_query = self.quote.is_none() && self.target.is_none();
         let rest = match self.mtu {
             Some(mtu) => mtu.to_be_bytes(),

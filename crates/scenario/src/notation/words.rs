@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::{FromStr, SplitWhitespace};
 
+use super::link_words::hex;
 use super::{
     BodySpec, Extension, FragmentSpec, IcmpSpec, IpSpec, LinkSpec, NotationError, PacketSpec, TcpSpec,
     TransportSpec, UdpSpec,
@@ -106,7 +107,8 @@ fn head(protocol: &str, words: &mut Words<'_>) -> Result<(IpAddr, IpAddr, Transp
         };
         return Ok((from.ip(), to.ip(), transport));
     }
-    let icmp = |icmp_type| TransportSpec::Icmp(IcmpSpec { icmp_type, id: 1, ..IcmpSpec::default() });
+    let icmp =
+        |icmp_type| TransportSpec::Icmp(IcmpSpec { icmp_type, id: 1, sequence: 1, ..IcmpSpec::default() });
     let transport = match protocol {
         "icmp" => icmp(8),
         "icmpv6" => icmp(128),
@@ -129,7 +131,10 @@ impl IpSpec {
             destination,
             transport,
             len: 0,
+            data: None,
             ttl: 64,
+            tos: 0,
+            options: Vec::new(),
             dont_fragment: false,
             extensions: Vec::new(),
             fragment: None,
@@ -149,7 +154,17 @@ impl IpSpec {
     fn word(&mut self, word: &str, words: &mut Words<'_>) -> Result<(), NotationError> {
         match word {
             "len" => self.len = words.value("a length in bytes")?,
+            "data" => {
+                let data = hex(words.next("bytes in hex digits")?)?;
+                self.len =
+                    u16::try_from(data.len()).map_err(|_| unexpected("data", "bytes of one packet"))?;
+                self.data = Some(data);
+            }
             "ttl" => self.ttl = words.value("a number from 0 to 255")?,
+            "tos" => self.tos = words.value("a number from 0 to 255")?,
+            "ip-options" if self.source.is_ipv4() => {
+                self.options = hex(words.next("bytes in hex digits")?)?;
+            }
             "df" => self.dont_fragment = true,
             "frag" => self.fragment = Some(fragment(words)?),
             "cut" => self.cut = Some(words.value("a length in bytes")?),

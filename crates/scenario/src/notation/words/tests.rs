@@ -79,6 +79,30 @@ fn errors_quote_a_packet_of_either_family() {
 }
 
 #[test]
+fn options_of_both_headers() {
+    let segment = "tcp 1.1.1.1:1 > 2.2.2.2:2 S mss 1460 sack-ok ts 7,0 wscale 7 ip-options 0101 tos 8";
+    let bytes = ip(segment).datagram().unwrap();
+    assert_eq!((bytes[0], bytes[1]), (0x46, 8), "a header of six words");
+    assert_eq!(bytes[20..24], [1, 1, 0, 0], "filled up");
+    let options = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 3, 3, 7, 0];
+    assert_eq!(bytes[44..], options, "in the order of Linux");
+    let raw = ip("tcp 1.1.1.1:1 > 2.2.2.2:2 S tcp-options 01010101").datagram().unwrap();
+    assert_eq!(raw[40..], [1, 1, 1, 1]);
+    let too_many = format!("tcp 1.1.1.1:1 > 2.2.2.2:2 S tcp-options {}", "01".repeat(44));
+    assert_eq!(ip(&too_many).datagram(), None);
+}
+
+#[test]
+fn payload_and_sequence_number() {
+    let bytes = ip("udp 1.1.1.1:1 > 2.2.2.2:2 data c0ffee").datagram().unwrap();
+    assert_eq!((bytes.len(), &bytes[28..]), (31, &[0xc0, 0xff, 0xee][..]));
+    let echo = ip("icmp 1.1.1.1 > 2.2.2.2 id 7 seq 258").datagram().unwrap();
+    assert_eq!(echo[24..28], [0, 7, 1, 2]);
+    let class = ip("udp [::1]:1 > [::2]:2 tos 184").datagram().unwrap();
+    assert_eq!(class[..2], [0x6b, 0x80]);
+}
+
+#[test]
 fn neighbour_discovery_has_its_hop_limit() {
     let text = "icmpv6 2001::1 > ff02::1:ff00:2 solicit 2001::2 link 02:00:00:00:00:01";
     assert_eq!(ip(text).ttl, 255);
@@ -110,7 +134,8 @@ fn errors_say_what_should_stand_there() {
         ("udp 10.0.0.1:1 > [::1]:2", "source and destination must both be IPv4 or both be IPv6"),
         (
             "udp 10.0.0.1:1 > 10.0.0.2:2 syn",
-            "`syn` is not one of: len, ttl, df, frag, cut, ip-len, ext, from-mac, to-mac, vlan, vnet",
+            "`syn` is not one of: len, data, ttl, tos, df, ip-options, frag, cut, ip-len, ext, bad-checksum, from-mac, \
+             to-mac, vlan, vnet",
         ),
         ("proto 300 10.0.0.1 > 10.0.0.2", "`300` is not a protocol number from 0 to 255"),
         ("udp 10.0.0.1:1 > 10.0.0.2:2 frag id 1 offset 7", "`7` is not a multiple of 8"),
