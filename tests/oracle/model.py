@@ -12,6 +12,7 @@ from notation import ICMP, ICMP6, TCP, UDP, Address, Packet, address
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 Table = dict[str, Any]
 
+NAMED = ("sg:", "pl:", "stale:")  # peers that are no CIDR
 NAMES = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "icmpv6": ICMP6, "all": -1, "-1": -1}
 ANYWHERE = {4: ipaddress.ip_network("0.0.0.0/0"), 6: ipaddress.ip_network("::/0")}
 LINK_LOCAL = ipaddress.ip_network("169.254.0.0/16")
@@ -32,12 +33,12 @@ class Match:
     protocol: int
     low: int
     high: int
-    peer: str  # a CIDR, sg:NAME or pl:NAME
+    peer: str  # a CIDR, sg:NAME, pl:NAME or stale:ID
 
     @property
     def network(self) -> Optional[Network]:
         """The CIDR, unless it refers to an object."""
-        return None if self.peer[:3] in ("sg:", "pl:") else _network(self.peer)
+        return None if self.peer.startswith(NAMED) else _network(self.peer)
 
     @property
     def all_ports(self) -> bool:
@@ -85,7 +86,7 @@ def read_match(text: str) -> Match:
     assert direction in ("from", "to"), text
     spec = words[1] if len(words) == 4 else "any"
     protocol = NAMES[name] if name in NAMES else int(name)
-    if peer[:3] not in ("sg:", "pl:"):
+    if not peer.startswith(NAMED):
         peer = str(_network(peer))
     if protocol in (TCP, UDP):
         low, _, high = ("0-65535" if spec == "any" else spec).partition("-")
@@ -235,7 +236,7 @@ class World:
             owner = self.owner(peer)
             member = owner is not None and rule.peer[3:] in self.enis[owner].get("groups", ["default"])
             return member and (direction == "egress" or owner == handing)  # SG-30, SG-34, SG-35
-        network = rule.network
+        network = rule.network  # none: stale (SG-38)
         return network is not None and peer in network
 
     # --- network ACLs ----------------------------------------------------------------------------------------------

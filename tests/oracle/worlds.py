@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from model import read_match
+from model import NAMED, read_match
 
 Table = dict[str, Any]
 
@@ -129,6 +129,8 @@ def _peer(rng: random.Random, tables: Table) -> str:
         return "sg:" + rng.choice(list(tables["security_group"]))
     if kind < 0.7 and tables.get("prefix_list"):
         return "pl:" + rng.choice(list(tables["prefix_list"]))
+    if 0.7 <= kind < 0.72:
+        return "stale:sg-0123456789abcdef0"
     return rng.choice(cidrs(tables))
 
 
@@ -151,7 +153,7 @@ def rule(rng: random.Random, tables: Table, direction: str) -> str:
     """A random rule of a security group."""
     word = "from" if direction == "ingress" else "to"
     peer = _peer(rng, tables)
-    six = ":" in peer and peer[:3] not in ("sg:", "pl:")
+    six = ":" in peer and not peer.startswith(NAMED)
     if peer.startswith("sg:") and "ipv6_cidr_block" in tables["vpc"]:
         six = rng.random() < 0.4
     return f"{_what(rng, six)} {word} {peer}"

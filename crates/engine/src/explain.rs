@@ -3,7 +3,7 @@
 use std::fmt;
 
 use palisade_packet::{Body, Direction, IpPacket, PacketSummary, Transport};
-use palisade_policy::model::{AclAction, GroupIndex};
+use palisade_policy::model::{AclAction, GroupIndex, Peer};
 use palisade_policy::{AclDecision, CompiledEni, CompiledSubnet, PortKey, RuleName, RuleSlot, Snapshot};
 use serde::Serialize;
 
@@ -298,13 +298,16 @@ impl<'s> Recorder<'s> {
     fn groups(&self, eni: &CompiledEni, direction: Direction) -> Vec<String> {
         let describe = |index: &GroupIndex| {
             let group = &self.snapshot.vpc()[*index];
-            let rules = group.rules(direction).len();
+            let rules = group.rules(direction);
+            let stale = rules.iter().filter(|rule| matches!(rule.peer, Peer::Stale(_))).count();
             format!(
-                "{} ({}), {rules} {} rule{}",
+                "{} ({}), {} {} rule{}{}",
                 group.name,
                 group.id,
+                rules.len(),
                 direction.as_str(),
-                if rules == 1 { "" } else { "s" }
+                if rules.len() == 1 { "" } else { "s" },
+                if stale == 0 { String::new() } else { format!(", {stale} stale (SG-38)") },
             )
         };
         eni.groups.groups().iter().map(describe).collect()

@@ -23,6 +23,7 @@ pub(crate) fn group_rule(vpc: &Vpc, rule: &GroupRule, direction: Direction) -> S
         Peer::Cidr(cidr) => cidr.to_string(),
         Peer::Group(group) => format!("sg:{}", vpc[group].name),
         Peer::PrefixList(list) => format!("pl:{}", vpc[list].name),
+        Peer::Stale(group) => format!("stale:{group}"),
     };
     format!("{} {} {peer}", protocol(rule.protocol), preposition(direction))
 }

@@ -167,6 +167,18 @@ fn explain_judges_by_a_file_alone() {
 }
 
 #[test]
+fn sg_38_a_stale_reference_is_shown_as_such() {
+    let bench = Bench::new();
+    let stale = GOOD.replace("tcp 443 from 10.0.0.0/16", "tcp 443 from stale:sg-0123456789abcdef0");
+    fs::write(bench.path("stale.toml"), stale).unwrap();
+    let rules = bench.run(&["check", "-v", "stale.toml"]);
+    assert!(rules.out.contains("tcp 443 from stale:sg-0123456789abcdef0"), "{}", rules.out);
+    let denied = bench.run(&["explain", "stale.toml", "tcp 10.0.1.10:40000 > 10.0.1.20:443 syn"]);
+    assert!(denied.out.contains("=> dropped (group-ingress)"), "{}", denied.out);
+    assert!(denied.out.contains("3 ingress rules, 1 stale (SG-38)"), "{}", denied.out);
+}
+
+#[test]
 fn explain_can_say_no_by_its_exit_status() {
     let bench = Bench::new();
     let status = |packet: &str| bench.run(&["explain", "--exit-code", "good.toml", packet]).status;

@@ -124,6 +124,7 @@ fn peer_holds(vpc: &Vpc, peer: Peer, address: IpAddr, referenced: bool) -> bool 
     match peer {
         Peer::Cidr(cidr) => cidr.contains(&address),
         Peer::PrefixList(list) => vpc[list].entries.iter().any(|entry| entry.contains(&address)),
+        Peer::Stale(_) => false,
         Peer::Group(group) => {
             referenced && vpc.members(group).any(|eni| vpc[eni].addresses().any(|own| own == address))
         }

@@ -91,6 +91,8 @@ codes! {
     DuplicateRule => "duplicate-rule",
     /// A reference to nothing.
     UnknownReference => "unknown-reference",
+    /// A reference written as stale to a group that is there (SG-38).
+    NotStale => "not-stale",
     /// The same thing named twice in a list.
     Repeated => "repeated",
     /// A list that must have something in it.

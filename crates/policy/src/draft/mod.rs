@@ -16,6 +16,7 @@
 //!             of icmp and icmpv6: TYPE/CODE, TYPE/any or any; a group may leave it out for icmpv6 (SG-14)
 //!             of another protocol: nothing; ports are accepted and mean nothing (SG-12, NACL-12)
 //! PEER        CIDR, sg:NAME, pl:NAME, or the id of a group or prefix list; a name may have spaces
+//!             stale:sg-…: a group that no longer exists (SG-38); such a rule matches nothing and counts in the quota
 //! NUMBER      1 to 32766, once in a direction (NACL-3, NACL-4)
 //! ```
 //!

@@ -6,16 +6,19 @@ use toml::de::DeValue;
 use super::grammar::{PROTOCOL_PATTERN, halves, keyword, one_cidr};
 use super::lex::{Word, joined, tail, words};
 use super::scalar::{Description, Id};
+use super::suggest;
 use super::table::table;
 use super::traffic::{Grammar, protocol};
-use super::value::{Field, Item, Read, Text};
+use super::value::{At, Field, Item, Read, Text};
 use crate::diagnostics::{Code, Report, Span};
 use crate::ids::IdKind;
-use crate::model::{Cidr, Protocol};
+use crate::model::{Cidr, Protocol, StaleGroup};
 
 const GROUP_RULE: &str = "a rule such as `tcp 443 from 0.0.0.0/0`";
 const PEER: &str =
     "a CIDR block such as 10.0.0.0/16 or ::/0, a group as sg:NAME, or a prefix list as pl:NAME";
+/// In front of the id of a group that no longer exists.
+const STALE: &str = "stale:";
 
 /// A group's rule, its peer not looked up yet. What a fault hides is `None`.
 #[derive(Clone, Debug)]
@@ -37,6 +40,8 @@ pub(crate) enum PeerDraft {
     Group(Text),
     /// A prefix list's name or id.
     PrefixList(Text),
+    /// A group that no longer exists, and where its id stands (SG-38).
+    Stale(At<StaleGroup>),
 }
 
 /// A rule in a list of one direction: `from` inbound, `to` outbound.
@@ -84,7 +89,7 @@ impl<const EGRESS: bool> Read for GroupRuleLine<EGRESS> {
         let word = keyword(EGRESS);
         let line = json_schema!({
             "type": "string",
-            "description": format!("PROTOCOL [PORTS | TYPE/CODE] {word} CIDR | sg:NAME | pl:NAME"),
+            "description": format!("PROTOCOL [PORTS | TYPE/CODE] {word} CIDR | sg:NAME | pl:NAME | stale:sg-…"),
             "pattern": format!(r"^\s*{PROTOCOL_PATTERN}\s+{word}\s+\S.*$"),
             "examples": [format!("tcp 443 {word} 0.0.0.0/0"), format!("all {word} sg:default")],
         });
@@ -111,7 +116,21 @@ fn peer(text: &Text, words: &[Word<'_>], report: &mut Report<'_>) -> Option<Peer
     if let Some(name) = reference(text, &whole, "pl", IdKind::PrefixList, report) {
         return Some(PeerDraft::PrefixList(name?));
     }
+    if whole.text.starts_with(STALE) {
+        return stale(&tail(text, &whole, STALE.len()), report).map(PeerDraft::Stale);
+    }
     one_cidr(text, words, PEER, report).map(PeerDraft::Cidr)
+}
+
+/// A group that is gone has no name any more, only its id.
+fn stale(id: &Word<'_>, report: &mut Report<'_>) -> Option<At<StaleGroup>> {
+    let group = StaleGroup::new(id.text);
+    if group.is_none() {
+        let message = format!("`{}` is not the id of a security group", suggest::short(id.text));
+        let help = "write stale: and the id that the group had, such as stale:sg-0123456789abcdef0 (SG-38)";
+        report.add(Code::BadId, id.span, message, help);
+    }
+    group.map(|value| At { value, span: id.span })
 }
 
 /// `sg:NAME`, or an id alone. `None`: it is neither; `Some(None)`: the name is missing, which has been noted.

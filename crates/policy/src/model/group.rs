@@ -1,6 +1,9 @@
-//! Security groups, their rules, and prefix lists (SG-1..18, SG-40).
+//! Security groups, their rules, and prefix lists (SG-1..18, SG-38, SG-40).
+
+use std::fmt;
 
 use super::{Cidr, Direction, GroupIndex, PrefixListIndex};
+use crate::ids::IdKind;
 
 /// A security group: two unordered sets of allow rules.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +53,8 @@ pub enum Peer {
     Group(GroupIndex),
     /// Every entry of the list's current version (SG-40).
     PrefixList(PrefixListIndex),
+    /// Nothing: what the rule referred to is gone (SG-38). It counts in the quota like a reference all the same.
+    Stale(StaleGroup),
 }
 
 impl Peer {
@@ -57,6 +62,30 @@ impl Peer {
     #[must_use]
     pub fn is_anywhere(&self) -> bool {
         matches!(self, Self::Cidr(cidr) if cidr.prefix_len() == 0)
+    }
+}
+
+/// A security group that no longer exists: its id is all that is left of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct StaleGroup {
+    digits: u128,
+    len: usize,
+}
+
+impl StaleGroup {
+    /// `None` if `id` is not the id of a security group.
+    #[must_use]
+    pub fn new(id: &str) -> Option<Self> {
+        let digits = id.strip_prefix("sg-").filter(|_| IdKind::SecurityGroup.is_id(id))?;
+        Some(Self { digits: u128::from_str_radix(digits, 16).ok()?, len: digits.len() })
+    }
+}
+
+impl fmt::Display for StaleGroup {
+    /// `sg-…`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { digits, len } = self;
+        write!(f, "sg-{digits:0len$x}")
     }
 }
 
@@ -111,4 +140,20 @@ pub struct PrefixList {
     pub max_entries: u32,
     /// Entries, canonical, all of one family, at most `max_entries`.
     pub entries: Vec<Cidr>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stale_groups_keep_their_ids() {
+        for id in ["sg-0123456789abcdef0", "sg-00000000", "sg-fffffffffffffffff"] {
+            assert_eq!(StaleGroup::new(id).unwrap().to_string(), id);
+        }
+        assert_ne!(StaleGroup::new("sg-00000001"), StaleGroup::new("sg-00000000000000001"));
+        for other in ["sg-1", "sg-0123456789ABCDEF0", "pl-01234567", "sgr-01234567", ""] {
+            assert_eq!(StaleGroup::new(other), None, "{other}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ pub use acl::{AclAction, AclEntry, AclList, NetworkAcl, RuleNumber};
 pub use eni::{Attachment, ConnectionTracking, Eni, Instance, Profile, Service};
 pub use palisade_packet::Direction;
 
-pub use group::{GroupRule, Peer, PrefixList, Protocol, SecurityGroup};
+pub use group::{GroupRule, Peer, PrefixList, Protocol, SecurityGroup, StaleGroup};
 
 macro_rules! index {
     ($($(#[$doc:meta])* $name:ident => $list:ident: $item:ty;)*) => {$(

@@ -157,6 +157,7 @@ impl Peers {
             Peer::Cidr(cidr) => ResolvedPeer::Cidr(cidr),
             Peer::Group(group) => ResolvedPeer::Members(Arc::clone(&self.members[group.0])),
             Peer::PrefixList(list) => ResolvedPeer::List(Arc::clone(&self.lists[list.0])),
+            Peer::Stale(_) => ResolvedPeer::Members(Arc::default()),
         }
     }
 }

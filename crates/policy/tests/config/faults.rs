@@ -143,6 +143,13 @@ const GROUPS: &[Case] = &[
     vpc("[security_group.a]\ningress = [\"tcp 9-8 from sg:b\"]", &[(BadPorts, "9-8"), (UnknownReference, "b")]),
     vpc("[security_group.a]\ningress = [\"all from sg:b\", \"all from pl:b\", \"all from sg-0123abcd\", \"all from 10.0.0.1/8\", \"all from 10.0.0.1\"]",
         &[(UnknownReference, "b"), (UnknownReference, "b"), (UnknownReference, "sg-0123abcd"), (HostBits, "10.0.0.1/8"), (BadCidr, "10.0.0.1")]),
+    // SG-38: only a group that is gone is stale, and nothing but its id is left of it.
+    vpc("[security_group.a]\nid = \"sg-0123456789abcdef0\"\ningress = [\"all from stale:sg-0123456789abcdef0\", \"tcp 1 from stale:web\", \"tcp 2 from stale:\"]",
+        &[(NotStale, "sg-0123456789abcdef0"), (BadId, "web"), (BadId, "")]),
+    vpc("[security_group.a]\ningress = [\"all from stale:sg-0123456789abcdef0\", \"-1 from stale:sg-0123456789abcdef0\"]",
+        &[(DuplicateRule, "-1 from stale:sg-0123456789abcdef0")]),
+    vpc("[quotas]\nsecurity_group_rules = 1\n[security_group.a]\ningress = [\"all from stale:sg-0123456789abcdef0\", \"all from ::/0\"]",
+        &[(Quota, "all from ::/0")]),
     // SG-60: equal after normalisation.
     vpc("[security_group.a]\ningress = [\"tcp 1 from ::/0\", \"6 1-1 from ::/0\", \"tcp any from ::/0\", { rule = \"tcp 0-65535 from ::/0\", description = \"x\" }, \"all from sg:a\", \"-1 from sg:A\"]",
         &[(DuplicateRule, "6 1-1 from ::/0"), (DuplicateRule, "tcp 0-65535 from ::/0"), (DuplicateRule, "-1 from sg:A")]),

@@ -22,6 +22,7 @@ fn peer(vpc: &Vpc, rule: &GroupRule) -> String {
         Peer::Cidr(cidr) => cidr.to_string(),
         Peer::Group(group) => vpc[group].name.clone(),
         Peer::PrefixList(list) => vpc[list].name.clone(),
+        Peer::Stale(group) => format!("stale:{group}"),
     }
 }
 

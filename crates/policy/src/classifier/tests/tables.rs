@@ -120,6 +120,30 @@ fn sg_84_members_by_private_address_only() {
 }
 
 #[test]
+fn sg_38_a_stale_rule_matches_nothing_and_keeps_its_place() {
+    let mut vpc = world::empty();
+    let gone = world::group(&mut vpc, "gone", vec![], vec![]);
+    let rules = |peer| vec![rule("1", Protocol::All, peer), rule("2", tcp(22, 22), peer)];
+    let one =
+        world::group(&mut vpc, "one", rules(Peer::Group(gone)), vec![rule("3", Protocol::All, peer(ANY))]);
+    world::eni(&mut vpc, "one", WEB, 10, &[one]);
+    world::eni(&mut vpc, "two", WEB, 20, &[gone]);
+    let before = Snapshot::compile(vpc.clone(), None);
+    let key = tcp_key("10.0.1.20", 22);
+    assert_eq!(groups(&before, EniIndex(0), Direction::Ingress, &key, true).1.as_deref(), Some("sgr-1"));
+
+    let stale = crate::model::StaleGroup::new("sg-0123456789abcdef0").unwrap();
+    vpc.security_groups[one.0].ingress = rules(Peer::Stale(stale));
+    let after = Snapshot::compile(vpc, Some(&before));
+    for (direction, address) in [(Direction::Ingress, "10.0.1.20"), (Direction::Ingress, "2001:db8:1:1::14")]
+    {
+        let found = groups(&after, EniIndex(0), direction, &tcp_key(address, 22), true);
+        assert_eq!(found, (None, None), "{address}");
+    }
+    assert_eq!(before.rule_slots(), after.rule_slots(), "the rule is the one it was");
+}
+
+#[test]
 fn sg_85_a_removed_entry_of_a_prefix_list() {
     let mut vpc = world::empty();
     let list = world::prefix_list(&mut vpc, "x", &["192.0.2.0/24", "198.51.100.7/32"]);

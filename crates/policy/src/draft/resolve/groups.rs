@@ -10,9 +10,11 @@ use super::{Scope, prefix_lists};
 use crate::diagnostics::{Code, Report, Span};
 use crate::draft::file::GroupTable;
 use crate::draft::rule::{GroupRuleLine, PeerDraft, RuleDraft};
-use crate::draft::value::{Field, List};
+use crate::draft::value::{At, Field, List};
 use crate::ids::IdKind;
-use crate::model::{Direction, GroupIndex, GroupRule, Peer, PrefixListIndex, Protocol, SecurityGroup};
+use crate::model::{
+    Direction, GroupIndex, GroupRule, Peer, PrefixListIndex, Protocol, SecurityGroup, StaleGroup,
+};
 
 /// What AWS calls the group that every VPC has.
 const DEFAULT_DESCRIPTION: &str = "default VPC security group";
@@ -122,7 +124,20 @@ impl Builder<'_> {
             PeerDraft::PrefixList(name) => {
                 self.scope.prefix_lists.find(name, report).map(PrefixListIndex).map(Peer::PrefixList)
             }
+            PeerDraft::Stale(group) => {
+                self.check_gone(group, report);
+                Some(Peer::Stale(group.value))
+            }
         }
+    }
+
+    /// Only what is not there can be stale (SG-39).
+    fn check_gone(&self, group: &At<StaleGroup>, report: &mut Report<'_>) {
+        let id = group.value.to_string();
+        let Some(place) = self.scope.groups.place(&id) else { return };
+        let name = &self.scope.groups.objects()[place].name;
+        let message = format!("`{id}` is there: it is the security group `{name}`");
+        report.add(Code::NotStale, group.span, message, format!("write sg:{name}"));
     }
 
     /// SG-5, SG-6.
@@ -147,6 +162,8 @@ impl Builder<'_> {
             Peer::Cidr(cidr) => cidr.to_string(),
             Peer::Group(group) => self.scope.groups.objects()[group.0].id.clone(),
             Peer::PrefixList(list) => self.scope.prefix_lists.objects()[list.0].id.clone(),
+            // As while the group was there: a rule that becomes stale keeps its id.
+            Peer::Stale(group) => group.to_string(),
         };
         let rule = format!("{} {} {peer}", direction.as_str(), canonical(protocol));
         IdKind::GroupRule.derive(&self.object.id, &rule)
@@ -220,7 +237,7 @@ fn weight(scope: &Scope<'_>, peer: Peer) -> (u32, u32) {
     match peer {
         Peer::Cidr(IpNet::V4(_)) => (1, 0),
         Peer::Cidr(IpNet::V6(_)) => (0, 1),
-        Peer::Group(_) => (1, 1),
+        Peer::Group(_) | Peer::Stale(_) => (1, 1),
         Peer::PrefixList(list) => {
             let Some((_, table)) = scope.file.prefix_list.entries().get(list.0) else { return (0, 0) };
             let entries = prefix_lists::max_entries(table);

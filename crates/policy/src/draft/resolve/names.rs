@@ -128,7 +128,9 @@ impl Names {
         let meant = did_you_mean(&reference.value, names());
         let known: Vec<_> = names().take(10).collect();
         let more = if self.objects.len() > 10 { ", …" } else { "" };
-        let help = if known.is_empty() {
+        let help = if self.kind == IdKind::SecurityGroup && self.kind.is_id(&reference.value) {
+            format!("if the group was deleted, write stale:{} (SG-38)", reference.value)
+        } else if known.is_empty() {
             format!("the file has no {kind}")
         } else {
             format!("{meant}there are: {}{more}", known.join(", "))
