@@ -11,7 +11,6 @@ use palisade_engine::{CounterValues, Counters};
 use palisade_io::Receive;
 use palisade_policy::{PortKey, RuleSlot};
 
-use crate::clock::Clock;
 use crate::dataplane::Options;
 use crate::error::RuntimeError;
 use crate::inlet::Inlet;
@@ -42,14 +41,13 @@ impl Crew {
     /// Starts the workers. The first one keeps house.
     pub(crate) fn muster(
         judge: &Arc<dyn Judge>,
-        clock: Clock,
         publication: &Arc<Publication>,
-        options: Options,
+        options: &Options,
     ) -> Result<Self, RuntimeError> {
         let start = |index| {
             let reclaim = (index == 0).then_some(options.reclaim_budget);
             let name = format!("palisade-w{index}");
-            Hand::start(name.clone(), judge, clock, publication, options.spin, reclaim)
+            Hand::start(name.clone(), judge, publication, options, reclaim)
                 .map_err(|source| RuntimeError::Worker { worker: name, source })
         };
         let mut crew = Self { hands: Vec::new() };
@@ -115,9 +113,8 @@ impl Hand {
     fn start(
         name: String,
         judge: &Arc<dyn Judge>,
-        clock: Clock,
         publication: &Arc<Publication>,
-        spin: Duration,
+        options: &Options,
         reclaim: Option<usize>,
     ) -> io::Result<Self> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
@@ -127,10 +124,10 @@ impl Hand {
             judge: Arc::clone(judge),
             reader: Reader::new(Arc::clone(publication), Arc::clone(&mark)),
             counters: Arc::clone(&counters),
-            clock,
+            clock: options.clock.clone(),
             wake: Arc::clone(&wake),
             commands: orders,
-            spin,
+            spin: options.spin,
             reclaim,
         })?;
         let thread = thread::Builder::new().name(name.clone()).spawn(|| worker.run())?;

@@ -21,7 +21,7 @@ use crate::registry::{PortState, PortTable};
 use crate::status::{PortStatus, PortValues, RuntimeStatus, Totals};
 
 /// How the data plane runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Worker threads, at least 1. One forwards both directions with the least work per packet; a second one helps only
     /// if it has a CPU of its own.
@@ -33,18 +33,25 @@ pub struct Options {
     pub patience: Duration,
     /// Expired connections reclaimed at a time, every 10 ms under load.
     pub reclaim_budget: usize,
+    /// Where the time comes from.
+    pub clock: Clock,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { workers: 1, spin: Duration::ZERO, patience: Duration::from_secs(2), reclaim_budget: 2048 }
+        Self {
+            workers: 1,
+            spin: Duration::ZERO,
+            patience: Duration::from_secs(2),
+            reclaim_budget: 2048,
+            clock: Clock::system(),
+        }
     }
 }
 
 /// Running workers and the ports they serve. Dropping it stops them.
 pub struct Dataplane {
     judge: Arc<dyn Judge>,
-    clock: Clock,
     options: Options,
     publication: Arc<Publication>,
     crew: Crew,
@@ -80,11 +87,11 @@ impl Dataplane {
         ports: Vec<(PortKey, Port)>,
         options: Options,
     ) -> Result<Self, RuntimeError> {
-        let (clock, rule_slots) = (Clock::start(), snapshot.rule_slots());
+        let rule_slots = snapshot.rule_slots();
         let publication = Arc::new(Publication::new(snapshot, PortTable::default()));
-        let crew = Crew::muster(&judge, clock, &publication, options)?;
+        let crew = Crew::muster(&judge, &publication, &options)?;
         crew.make_room(rule_slots);
-        let dataplane = Self { judge, clock, options, publication, crew, control: Mutex::default() };
+        let dataplane = Self { judge, options, publication, crew, control: Mutex::default() };
         dataplane.await_epoch(1)?;
         for (key, port) in ports {
             dataplane.add_port(key, port)?;
@@ -160,7 +167,18 @@ impl Dataplane {
     /// The time as workers tell it to the engine.
     #[must_use]
     pub fn now(&self) -> Now {
-        self.clock.now()
+        self.options.clock.now()
+    }
+
+    /// Returns once every worker has come to a burst boundary after this call: what it had received by then is judged and
+    /// handed to the ports, and counted.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::NotAcknowledged`] if a worker did not come to one in time.
+    pub fn settle(&self) -> Result<(), RuntimeError> {
+        let _control = self.control();
+        self.await_epoch(self.publication.mark())
     }
 
     /// The policy published last.

@@ -71,6 +71,19 @@ fn a_port_waits_for_one_burst_of_each_other_port_at_most() {
 }
 
 #[test]
+fn after_settling_what_was_received_has_been_handed_on() {
+    let Scene { judge, dataplane, guests } = scene(2, impatient());
+    guests[0].send([frame(Ask::Wait, 0), frame(Ask::DeliverTo(1), 1)]);
+    judge.await_arrival();
+    assert!(matches!(dataplane.settle(), Err(RuntimeError::NotAcknowledged { .. })), "the burst goes on");
+    judge.open_gate();
+    dataplane.settle().unwrap();
+    assert_eq!(guests[1].received(), [1]);
+    let counters = dataplane.status().counters;
+    assert_eq!((counters.received, counters.delivered, counters.consumed.total()), (2, 1, 1));
+}
+
+#[test]
 fn a_published_policy_is_live_at_every_worker() {
     let Scene { judge, dataplane, guests } = scene(3, Options { workers: 3, ..Options::default() });
     let old = dataplane.snapshot();

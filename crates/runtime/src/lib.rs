@@ -28,6 +28,7 @@ mod engine_tests;
 #[cfg(test)]
 mod testing;
 
+pub use clock::{Clock, ClockHand};
 pub use dataplane::{Dataplane, Options};
 pub use error::RuntimeError;
 pub use judge::Judge;

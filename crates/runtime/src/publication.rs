@@ -73,6 +73,11 @@ impl Publication {
         (old, self.raise())
     }
 
+    /// Publishes nothing; returns the epoch that a worker acknowledges at its next burst boundary.
+    pub(crate) fn mark(&self) -> u64 {
+        self.raise()
+    }
+
     /// Tells the workers to leave at the next burst boundary.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
