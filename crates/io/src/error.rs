@@ -43,6 +43,14 @@ pub enum PortError {
         /// Its name.
         netns: String,
     },
+    /// Cannot make the network namespace; this needs `CAP_SYS_ADMIN`.
+    #[error("cannot make network namespace {netns}: {source}; this needs CAP_SYS_ADMIN (run as root)")]
+    NetnsMake {
+        /// Its name.
+        netns: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// Cannot enter the network namespace; this needs `CAP_SYS_ADMIN`.
     #[error("cannot enter network namespace {netns}: {source}; this needs CAP_SYS_ADMIN (run as root)")]
     NetnsEnter {

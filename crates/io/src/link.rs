@@ -4,14 +4,17 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use palisade_packet::MacAddr;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
+use rtnetlink::packet_route::link::{
+    InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+};
 use rtnetlink::packet_route::route::{RouteMessage, RouteScope};
-use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::runtime::{Builder, Runtime};
 
 /// What the kernel says about a link.
@@ -115,6 +118,22 @@ impl Links {
 
     fn add_route(&self, route: RouteMessage) -> io::Result<()> {
         self.runtime.block_on(self.handle.route().add(route).execute()).map_err(into_io)
+    }
+
+    /// Makes a veth pair: `device` here, `peer` in the namespace of a descriptor, with a MAC address.
+    pub(crate) fn add_veth(
+        &self,
+        device: &str,
+        mtu: u16,
+        peer: &str,
+        mac: MacAddr,
+        namespace: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let peer = LinkUnspec::new_with_name(peer).mtu(mtu.into()).address(mac.0.to_vec());
+        let peer = peer.setns_by_fd(namespace.as_raw_fd()).build();
+        let link =
+            LinkVeth::new(device, "").mtu(mtu.into()).set_info_data(InfoData::Veth(InfoVeth::Peer(peer)));
+        self.runtime.block_on(self.handle.link().add(link.build()).execute()).map_err(into_io)
     }
 
     fn set(&self, link: LinkMessageBuilder<LinkUnspec>) -> io::Result<()> {

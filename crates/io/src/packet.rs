@@ -33,7 +33,7 @@ pub fn open_packet(spec: &PacketSpec) -> Result<Port, PortError> {
     let hold = Arc::new(hold);
     Ok(Port {
         name: spec.device.clone(),
-        receive: Box::new(PacketReceive::new(Arc::clone(&hold))),
+        receive: Box::new(PacketReceive { hold: Arc::clone(&hold), inflow: Inflow::new() }),
         transmit: Arc::new(PacketTransmit { hold, capabilities }),
         takeover: Some(takeover),
         mac,
@@ -82,7 +82,9 @@ fn open(spec: &PacketSpec, place: &Place) -> Result<Opened, PortError> {
     let lock = lock(place, link.index)?;
     check(spec, place, &links, &link)?;
     let socket = packet::open().map_err(PortError::step(place, "open a packet socket"))?;
-    packet::prepare(&socket).map_err(PortError::step(place, "set the options of the packet socket"))?;
+    packet::prepare(&socket)
+        .and_then(|()| packet::bypass_queue(&socket))
+        .map_err(PortError::step(place, "set the options of the packet socket"))?;
     let guard = takeover::take_over(spec.takeover, place, link.index, &socket)?;
     let mut was_down = None;
     if !link.up {
@@ -153,17 +155,22 @@ fn capabilities(spec: &PacketSpec, place: &Place) -> Result<Capabilities, PortEr
 
 struct PacketReceive {
     hold: Arc<Hold>,
+    inflow: Inflow,
+}
+
+/// Receives bursts from a packet socket.
+pub(crate) struct Inflow {
     messages: Box<[mmsg::Message; mmsg::MAX]>,
     /// Places to offer next time: few for large frames, so that a burst stays near its bound of bytes.
     places: usize,
 }
 
-impl PacketReceive {
+impl Inflow {
     /// So many places hold one burst of the largest frames.
     const FEWEST: usize = Burst::MAX_BYTES / SLOT + 1;
 
-    fn new(hold: Arc<Hold>) -> Self {
-        Self { hold, messages: Box::new([mmsg::Message::default(); mmsg::MAX]), places: Self::FEWEST }
+    pub(crate) fn new() -> Self {
+        Self { messages: Box::new([mmsg::Message::default(); mmsg::MAX]), places: Self::FEWEST }
     }
 
     fn adapt(&mut self, burst: &Burst) {
@@ -173,13 +180,12 @@ impl PacketReceive {
         let mean = burst.bytes() / burst.len() + 1;
         self.places = (Burst::MAX_BYTES / mean).clamp(Self::FEWEST, mmsg::MAX);
     }
-}
 
-impl Receive for PacketReceive {
-    fn receive(&mut self, burst: &mut Burst) -> io::Result<usize> {
+    /// Fills a burst, as [`Receive::receive`] has it.
+    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>, burst: &mut Burst) -> io::Result<usize> {
         burst.clear();
         let messages = &mut self.messages[..self.places];
-        let received = match mmsg::receive(self.hold.socket.as_fd(), burst.space(), SLOT, messages) {
+        let received = match mmsg::receive(socket, burst.space(), SLOT, messages) {
             Ok(received) => received,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
             // A frame whose kind of segmentation no virtio-net header can express: the kernel has discarded it.
@@ -188,7 +194,7 @@ impl Receive for PacketReceive {
                 return Ok(1);
             }
             // The kernel says the same when an interface goes down and when it is deleted.
-            Err(_) if packet::is_orphan(self.hold.socket.as_fd()) => {
+            Err(_) if packet::is_orphan(socket) => {
                 return Err(io::Error::from_raw_os_error(libc::ENODEV));
             }
             Err(error) => return Err(error),
@@ -204,6 +210,12 @@ impl Receive for PacketReceive {
         }
         self.adapt(burst);
         Ok(received)
+    }
+}
+
+impl Receive for PacketReceive {
+    fn receive(&mut self, burst: &mut Burst) -> io::Result<usize> {
+        self.inflow.receive(self.hold.socket.as_fd(), burst)
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -18,17 +18,20 @@ pub(crate) fn open() -> io::Result<OwnedFd> {
     Ok(socket(AddressFamily::Packet, SockType::Raw, flags, None)?)
 }
 
-/// Sets the options that every port has: virtio-net header, VLAN tags as auxiliary data, no copies of what leaves by
-/// the interface, no queueing discipline on the way out, and room for bursts.
+/// Sets the options that every socket has: virtio-net header, VLAN tags as auxiliary data, no copies of what leaves by
+/// the interface, and room for bursts.
 pub(crate) fn prepare(socket: &OwnedFd) -> io::Result<()> {
-    for option in
-        [libc::PACKET_VNET_HDR, libc::PACKET_AUXDATA, libc::PACKET_IGNORE_OUTGOING, libc::PACKET_QDISC_BYPASS]
-    {
+    for option in [libc::PACKET_VNET_HDR, libc::PACKET_AUXDATA, libc::PACKET_IGNORE_OUTGOING] {
         set(socket, option, &c_int::from(true))?;
     }
     setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)?;
     setsockopt(socket, sockopt::SndBufForce, &SEND_BUFFER)?;
     Ok(())
+}
+
+/// Has frames go out past the queueing discipline, as a port wants it.
+pub(crate) fn bypass_queue(socket: &OwnedFd) -> io::Result<()> {
+    set(socket, libc::PACKET_QDISC_BYPASS, &c_int::from(true))
 }
 
 /// Makes the interface accept frames to any MAC address while the socket lives.

@@ -3,6 +3,7 @@
 
 mod capture;
 mod packet;
+mod raw;
 mod support;
 mod takeover;
 mod tap;
