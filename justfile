@@ -24,6 +24,10 @@ oracle *options='--seed 1 --packets 20000':
     cargo build -p palisade
     python3 tests/oracle/run.py {{ options }}
 
+# Write docs/conformance.md anew: each statement of the specification, and what shows it
+conformance:
+    python3 scripts/conformance.py
+
 # Real traffic between namespaces (root); a filter is part of a test's name
 netns filter='':
     cargo build --release -p palisade

@@ -15,7 +15,7 @@ usage: test.sh [lint] [unit] [fuzz] [netns]
 
 Without arguments, all of them:
 
-lint    rustfmt, clippy, cargo-deny, cargo-machete, typos, shellcheck, rustdoc
+lint    rustfmt, clippy, cargo-deny, cargo-machete, typos, shellcheck, rustdoc, the coverage of the specification
 unit    unit, property and scenario tests, documentation examples, the oracle
 fuzz    the bodies of the fuzz targets, optimised, on stable Rust (PALISADE_FUZZ_ITERATIONS each)
 netns   the release daemon between network namespaces, with real tools and crafted frames, and the demo (needs root)
@@ -50,7 +50,7 @@ main() {
 }
 
 prepare_lint() {
-    need_commands shellcheck
+    need_commands python3 shellcheck
     rustup component add rustfmt clippy >/dev/null 2>&1 || true # with a toolchain not from rustup they are packages
     need_cargo_tool cargo-deny 0.20.2
     need_cargo_tool cargo-machete 0.9.2
@@ -61,6 +61,7 @@ lint() {
     step fmt cargo fmt --all --check
     step shellcheck shellcheck -x -P SCRIPTDIR .ci/run scripts/*.sh scripts/lib/*.sh scripts/netns/*.sh
     step typos typos
+    step conformance python3 scripts/conformance.py --check
     step machete cargo machete
     step deny deny
     step clippy cargo clippy --quiet --locked --workspace --all-targets -- -D warnings

@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_what_can() {
         for (text, help) in [
-            ("deliverd b1", "`delivered PORT`, `consumed WHAT` or `dropped AT STAGE WHY`"),
+            ("deliver b1", "`delivered PORT`, `consumed WHAT` or `dropped AT STAGE WHY`"),
             ("consumed dns", "one of: arp, neighbour-discovery"),
             ("dropped no-rule", "nor a reason alone"),
             ("dropped b1 security-groups no-rule", "one of: admission, "),

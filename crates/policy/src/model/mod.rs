@@ -92,7 +92,7 @@ impl Vpc {
         !self.ipv6_cidr_blocks.is_empty()
     }
 
-    /// The Amazon DNS address: base of the primary IPv4 block + 2 (RES-1c).
+    /// The Amazon DNS address: base of the primary IPv4 block + 2 (RES-1 (c)).
     #[must_use]
     pub fn dns_address(&self) -> Option<IpAddr> {
         let base = self.cidr_blocks.first()?.network();

@@ -64,6 +64,7 @@ const FILE: &[Case] = &[
         &[(OutOfRange, "0"), (BadForm, "here"), (OutOfRange, "0")]),
     vpc("[quotas]\nnetwork_acl_entries = 32768\ngroups_per_eni = 17\nsubnets = -1\n",
         &[(OutOfRange, "32768"), (OutOfRange, "17"), (OutOfRange, "-1")]),
+    // SG-53: rules times groups.
     vpc("[quotas]\nsecurity_group_rules = 201\n", &[(QuotaProduct, "201")]),
     vpc("[quotas]\nsecurity_group_rules = 60\ngroups_per_eni = 16\nrules_per_eni = 900", &[(QuotaProduct, "60")]),
 ];
@@ -71,8 +72,10 @@ const FILE: &[Case] = &[
 #[rustfmt::skip]
 const BLOCKS: &[Case] = &[
     whole("[vpc]\ncidr_blocks = []\n", &[(EmptyList, "[]")]),
+    // RT-70, RES-46: sizes.
     whole("[vpc]\ncidr_blocks = [\"10.0.0.0/8\", \"11.0.0.0/29\", \"12.0.0.0/16\"]\nipv6_cidr_block = \"2001:db8::/54\"\nipv6_cidr_blocks = [\"2001:db9::/64\"]",
         &[(BlockSize, "10.0.0.0/8"), (BlockSize, "11.0.0.0/29"), (BlockSize, "2001:db8::/54"), (BlockSize, "2001:db9::/64")]),
+    // RT-70, RES-46: no overlap, and as many blocks as the quota allows.
     whole("[vpc]\ncidr_blocks = [\"10.0.0.0/16\", \"10.0.3.0/24\"]", &[(Overlap, "10.0.3.0/24")]),
     whole("[vpc]\ncidr_blocks = [\"169.254.1.0/24\"]\nipv6_cidr_block = \"fd00:ec2::/56\"",
         &[(ForbiddenRange, "169.254.1.0/24"), (ForbiddenRange, "fd00:ec2::/56")]),
@@ -107,8 +110,10 @@ const BLOCKS: &[Case] = &[
 
 #[rustfmt::skip]
 const ACLS: &[Case] = &[
+    // NACL-3: a number stands once in a direction, whatever the family.
     vpc("[network_acl.a]\ningress = [\"100 allow tcp 1 from ::/0\", \"100 deny all from 0.0.0.0/0\"]\negress = [\"100 allow all to ::/0\"]",
         &[(DuplicateRuleNumber, "100")]),
+    // NACL-4: 32767 is reserved.
     vpc("[network_acl.a]\ningress = [\"0 allow all from ::/0\", \"32767 allow all from ::/0\", \"allow all from ::/0\", \"x deny all from ::/0\", \"\"]",
         &[(BadRuleNumber, "0"), (BadRuleNumber, "32767"), (BadRuleNumber, "allow all from ::/0"), (BadRuleNumber, "x"), (BadRuleNumber, "\"\"")]),
     vpc("[network_acl.a]\ningress = [\"1 permit all from ::/0\", \"2 all from ::/0\", \"3\", \"4 allow\", \"5 allow all to ::/0\"]",
@@ -119,18 +124,25 @@ const ACLS: &[Case] = &[
     vpc("[network_acl.a]\ningress = [\"1 allow icmp from 0.0.0.0/0\", \"2 allow icmpv6 from ::/0\", \"3 allow icmp 8 from 0.0.0.0/0\"]",
         &[(BadIcmp, ""), (BadIcmp, ""), (BadIcmp, "8")]),
     vpc("[network_acl.a]\ningress = [5, { rule = \"1 allow all from ::/0\" }]", &[(WrongType, "5"), (WrongType, "{ rule = \"1 allow all from ::/0\" }")]),
+    // NACL-17: the entries of a family, its `*` included.
     vpc("[quotas]\nnetwork_acl_entries = 2\n[network_acl.a]\ningress = [\"1 deny all from ::/0\", \"2 deny all from 10.0.0.0/8\", \"3 deny all from 11.0.0.0/8\"]",
         &[(Quota, "3")]),
+    // NACL-14: a block is written as it is stored.
+    vpc("[network_acl.a]\ningress = [\"1 allow all from 10.0.0.1/8\", \"2 allow all from 10.0.0.1\"]",
+        &[(HostBits, "10.0.0.1/8"), (BadCidr, "10.0.0.1")]),
     vpc("[quotas]\nnetwork_acls = 1\n[network_acl.a]\n", &[(Quota, "a")]),
     vpc("[network_acl.a]\nid = \"acl-0123\"", &[(BadId, "acl-0123")]),
 ];
 
 #[rustfmt::skip]
 const GROUPS: &[Case] = &[
+    // SG-3, SG-4: names.
     vpc("[security_group.sg-web]\n[security_group.\"a|b\"]\n[security_group.Default]\n[security_group.Web]\n[security_group.\"web \"]",
         &[(BadName, "sg-web"), (BadName, "a|b"), (BadName, "Default"), (DuplicateId, "web ")]),
+    // SG-3, SG-9: descriptions.
     vpc("[security_group.a]\ndescription = \"50 %\"\n[security_group.b]\ndescription = \"\"\n[security_group.c]\ningress = [{ rule = \"all from ::/0\", description = \"é\" }]",
         &[(BadDescription, "50 %"), (BadDescription, "\"\""), (BadDescription, "é")]),
+    // SG-10: a rule has one source.
     vpc("[security_group.a]\ningress = [\"tcp 443\", \"tcp 443 from\", \"from ::/0\", \"tcp 1 2 from ::/0\", \"tcp 1 from ::/0 x\", \"tcp 1 from sg:\", \"tcp 2 to ::/0\", \"\"]",
         &[(BadRule, ""), (BadRule, "from"), (BadRule, "from ::/0"), (BadRule, "2"), (BadRule, "x"), (BadRule, "sg:"), (BadRule, "to"), (BadRule, "\"\"")]),
     vpc("[security_group.a]\ningress = [\"tpc 1 from ::/0\", \"256 from ::/0\", \"TCP 1 from ::/0\", \"-2 from ::/0\"]",
@@ -141,6 +153,7 @@ const GROUPS: &[Case] = &[
         &[(BadIcmp, ""), (BadIcmp, "8"), (BadIcmp, "256/0"), (BadIcmp, "any/3"), (BadIcmp, "x/0")]),
     // Both halves of a rule.
     vpc("[security_group.a]\ningress = [\"tcp 9-8 from sg:b\"]", &[(BadPorts, "9-8"), (UnknownReference, "b")]),
+    // SG-39: what a rule refers to is there. SG-17, SG-18: a block is written as it is stored, with its length.
     vpc("[security_group.a]\ningress = [\"all from sg:b\", \"all from pl:b\", \"all from sg-0123abcd\", \"all from 10.0.0.1/8\", \"all from 10.0.0.1\"]",
         &[(UnknownReference, "b"), (UnknownReference, "b"), (UnknownReference, "sg-0123abcd"), (HostBits, "10.0.0.1/8"), (BadCidr, "10.0.0.1")]),
     // SG-38: only a group that is gone is stale, and nothing but its id is left of it.
@@ -157,8 +170,9 @@ const GROUPS: &[Case] = &[
         &[(DuplicateId, "sgr-0123456789abcdef0"), (BadId, "sg-1")]),
     vpc("[security_group.a]\ningress = [{ id = \"sgr-0123456789abcdef0\" }, { rule = 5 }, { rule = \"all from ::/0\", why = \"x\" }]",
         &[(MissingKey, "{ id = \"sgr-0123456789abcdef0\" }"), (WrongType, "5"), (UnknownKey, "why")]),
+    // SG-50.
     vpc("[quotas]\nsecurity_groups = 2\n[security_group.a]\n[security_group.b]\n", &[(Quota, "b")]),
-    // SG-54: a group counts in both families.
+    // SG-51, SG-54: a group counts in both families.
     vpc("[quotas]\nsecurity_group_rules = 2\n[security_group.a]\ningress = [\"tcp 1 from 10.0.0.0/8\", \"tcp 2 from 10.0.0.0/8\", \"all from sg:a\"]",
         &[(Quota, "all from sg:a")]),
     // SG-41: a list counts what it may hold, in its family.
@@ -197,7 +211,7 @@ ipv6_address = "10.0.1.10""#, &[(BadAddress, "2001:db8:1:1::10"), (BadAddress, "
     eni(r#"address = "10.0.3.10"
 attach = { packet = "v" }
 ipv6_address = "2001:db8:1:2::10""#, &[(OutsideSubnet, "10.0.3.10"), (OutsideSubnet, "2001:db8:1:2::10")]),
-    // RES-10..RES-14, RES-21v6.
+    // RES-10b: RES-10..RES-14, and RES-21v6.
     eni(r#"address = "10.0.1.0"
 secondary_addresses = ["10.0.1.1", "10.0.1.2", "10.0.1.3", "10.0.1.4", "10.0.1.254", "10.0.1.255"]
 attach = { packet = "v" }
@@ -254,6 +268,7 @@ attach = { packet = "v" }"#, &[(EmptyList, "[]")]),
     eni(r#"address = "10.0.1.10"
 groups = ["default", "nobody", "default"]
 attach = { packet = "v" }"#, &[(UnknownReference, "nobody"), (Repeated, "default")]),
+    // SG-52.
     eni(r#"address = "10.0.1.10"
 groups = ["default", "g"]
 attach = { packet = "v" }
