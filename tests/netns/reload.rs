@@ -150,6 +150,31 @@ fn reloads_under_iperf_cause_no_tcp_retransmission() {
     }
 }
 
+/// SG-40, SG-42: a list that grows beyond what a group's quota leaves is refused with the group's name, and the old size
+/// and entries remain; a change of entries is a new version, which alone decides about new flows.
+#[test]
+fn sg_42_a_prefix_list_cannot_outgrow_the_quota_of_a_group() {
+    let policy = Policy::open().group("b", &["tcp 7000 from pl:clients"], &[]);
+    let with_list = |bed: &Bed, max: u32, entries: &[&str]| {
+        let list = format!("[prefix_list.clients]\nmax_entries = {max}\nentries = {entries:?}\n");
+        bed.daemon().reload(&format!("{}{list}", bed.config(&policy)))
+    };
+    let bed = Bed::start(Setup::taps(), &Policy::open());
+    let _echo = Echo::tcp(&bed.guest("b").netns, &[7000]);
+    with_list(&bed, 60, &["10.0.1.10/32"]).unwrap();
+    assert!(conversation(&bed, false).unwrap().says("listed", PATIENT));
+
+    let refusal = with_list(&bed, 61, &["10.0.1.11/32"]).unwrap_err();
+    assert!(refusal.contains("IPv4 rules of group b, ingress: 61, but the quota is 60"), "{refusal}");
+    assert!(conversation(&bed, false).unwrap().says("the old version", PATIENT));
+    let versions = |bed: &Bed| bed.daemon().ask(&["rules"])["prefix_lists"][0]["version"].as_u64();
+    assert_eq!(versions(&bed), Some(1));
+
+    with_list(&bed, 60, &["10.0.1.11/32"]).unwrap();
+    assert_eq!(versions(&bed), Some(2));
+    assert_eq!(attempt(&bed, false), Attempt::Filtered);
+}
+
 /// Runs something while the policy changes every 100 ms in ways that leave its traffic allowed.
 fn while_reloading<T>(bed: &Bed, work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);

@@ -101,7 +101,7 @@ fn entries_text(entries: usize) -> String {
 }
 
 fn details(screen: &mut Screen, view: &VpcView<'_>) -> io::Result<()> {
-    let tables = [subnets(view), entries(view), rules(view), enis(view), services(view)];
+    let tables = [subnets(view), entries(view), rules(view), prefix_lists(view), enis(view), services(view)];
     for table in tables.iter().filter(|table| !table.is_empty()) {
         writeln!(screen.out)?;
         table.write(&mut screen.out)?;
@@ -140,6 +140,21 @@ fn rules(view: &VpcView<'_>) -> Table {
                 table.row([group.name, group.id, direction, &rule.rule, rule.id]);
             }
         }
+    }
+    table
+}
+
+fn prefix_lists(view: &VpcView<'_>) -> Table {
+    use Column::{Left, Right};
+    let titles =
+        [Left("PREFIX LIST"), Left("ID"), Left("FAMILY"), Right("COUNTS"), Right("ENTRIES"), Left("BLOCKS")];
+    let mut table = Table::new(&titles);
+    for list in &view.prefix_lists {
+        let blocks: Vec<_> = list.entries.iter().map(ToString::to_string).collect();
+        let (weight, entries) = (list.weight.to_string(), blocks.len().to_string());
+        let blocks = blocks.join(",");
+        let row = [list.name, list.id, list.address_family, &weight, &entries, or_dash(Some(&blocks))];
+        table.row(row);
     }
     table
 }

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{Ipv4Net, Ipv6Net};
 use palisade_packet::MacAddr;
 use palisade_policy::model::{
-    Attachment, Direction, Eni, Instance, NetworkAcl, PrefixList, Profile, SecurityGroup, Service, Subnet,
-    Vpc,
+    Attachment, Direction, Eni, Instance, ListSize, NetworkAcl, PrefixList, Profile, SecurityGroup, Service,
+    Subnet, Vpc,
 };
 use serde::Serialize;
 
@@ -71,7 +71,12 @@ pub(crate) struct AclEntryView {
 pub(crate) struct PrefixListView<'a> {
     pub(crate) id: &'a str,
     pub(crate) name: &'a str,
-    pub(crate) max_entries: u32,
+    /// `IPv4` or `IPv6`.
+    pub(crate) address_family: &'static str,
+    /// Of a customer-managed list.
+    pub(crate) max_entries: Option<u32>,
+    /// What it counts in the quota of a group that refers to it (SG-41).
+    pub(crate) weight: u32,
     pub(crate) entries: &'a [palisade_policy::model::Cidr],
 }
 
@@ -204,7 +209,23 @@ fn acl_view(acl: &NetworkAcl) -> AclView<'_> {
 }
 
 fn prefix_list_view(list: &PrefixList) -> PrefixListView<'_> {
-    PrefixListView { id: &list.id, name: &list.name, max_entries: list.max_entries, entries: &list.entries }
+    let max_entries = match list.size {
+        ListSize::MaxEntries(count) => Some(count),
+        ListSize::Weight(_) => None,
+    };
+    PrefixListView {
+        id: &list.id,
+        name: &list.name,
+        address_family: family(list),
+        max_entries,
+        weight: list.weight(),
+        entries: &list.entries,
+    }
+}
+
+/// What the EC2 API calls the family of a list.
+pub(crate) fn family(list: &PrefixList) -> &'static str {
+    if list.ipv6 { "IPv6" } else { "IPv4" }
 }
 
 fn group_view<'a>(vpc: &'a Vpc, group: &'a SecurityGroup) -> GroupView<'a> {

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 pub use code::Code;
 pub use render::Style;
-pub(crate) use report::{Report, Span};
+pub(crate) use report::{Finding, Report, Span};
 
 /// Every fault found in one file, in the order of their places. Never empty when returned as an error.
 #[derive(Clone, PartialEq, Eq, Debug)]

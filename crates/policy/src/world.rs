@@ -7,8 +7,8 @@ use palisade_packet::MacAddr;
 use crate::filter::{FilterKey, Match};
 use crate::model::{
     AclAction, AclEntry, AclIndex, Attachment, Cidr, ConnectionTracking, Daemon, Eni, EniIndex, GroupIndex,
-    GroupRule, Instance, InstanceIndex, NetworkAcl, Peer, PrefixList, PrefixListIndex, Profile, Protocol,
-    Quotas, RuleNumber, SecurityGroup, Service, Subnet, SubnetIndex, Vpc,
+    GroupRule, Instance, InstanceIndex, ListSize, NetworkAcl, Peer, PrefixList, PrefixListIndex, Profile,
+    Protocol, Quotas, RuleNumber, SecurityGroup, Service, Subnet, SubnetIndex, Vpc,
 };
 
 pub(crate) const WEB: SubnetIndex = SubnetIndex(0);
@@ -99,7 +99,8 @@ pub(crate) fn prefix_list(vpc: &mut Vpc, name: &str, entries: &[&str]) -> Prefix
     vpc.prefix_lists.push(PrefixList {
         id: format!("pl-{name}"),
         name: name.into(),
-        max_entries: 1000,
+        ipv6: entries.first().is_some_and(|entry| entry.addr().is_ipv6()),
+        size: ListSize::MaxEntries(1000),
         entries,
     });
     PrefixListIndex(vpc.prefix_lists.len() - 1)

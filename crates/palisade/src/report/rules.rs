@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use palisade_policy::model::{Direction, NetworkAcl, SecurityGroup};
+use palisade_policy::model::{Direction, NetworkAcl, PrefixList, PrefixListIndex, SecurityGroup};
 use palisade_policy::{RuleName, RuleSlot, Snapshot};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,24 @@ pub(crate) struct RulesReport {
     pub(crate) generation: u64,
     /// Its rules.
     pub(crate) rules: Vec<Rule>,
+    /// Its prefix lists.
+    #[serde(default)]
+    pub(crate) prefix_lists: Vec<List>,
+}
+
+/// A prefix list and which version of it rules go by (SG-40).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct List {
+    /// Its name.
+    pub(crate) name: String,
+    /// `pl-…`.
+    pub(crate) id: String,
+    /// 1 when the daemon first saw it, then one more with each change of its entries.
+    pub(crate) version: u64,
+    /// How many entries that version has.
+    pub(crate) entries: usize,
+    /// What the list counts in the quota of a group that refers to it (SG-41).
+    pub(crate) weight: u32,
 }
 
 /// A rule and what it decided.
@@ -45,7 +63,7 @@ impl RulesReport {
         let rules = named.filter_map(|(slot, name)| Rule::new(snapshot, name, hits(slot)));
         let mut rules: Vec<Rule> = rules.collect();
         rules.sort_by(|a, b| a.place().cmp(&b.place()));
-        Self { generation: snapshot.generation(), rules }
+        Self { generation: snapshot.generation(), rules, prefix_lists: lists(snapshot) }
     }
 
     /// Shows people the rules.
@@ -57,8 +75,31 @@ impl RulesReport {
             let hits = rule.hits.to_string();
             table.row([&rule.name, &rule.direction, &rule.number, &rule.text, &hits]);
         }
+        table.write(out)?;
+        if self.prefix_lists.is_empty() {
+            return Ok(());
+        }
+        let titles = [Left("PREFIX LIST"), Left("ID"), Right("VERSION"), Right("ENTRIES"), Right("COUNTS")];
+        let mut table = Table::new(&titles);
+        for list in &self.prefix_lists {
+            let numbers = [list.version.to_string(), list.entries.to_string(), list.weight.to_string()];
+            let [version, entries, weight] = &numbers;
+            table.row([&list.name, &list.id, version, entries, weight]);
+        }
+        writeln!(out)?;
         table.write(out)
     }
+}
+
+fn lists(snapshot: &Snapshot) -> Vec<List> {
+    let list = |(at, list): (usize, &PrefixList)| List {
+        name: list.name.clone(),
+        id: list.id.clone(),
+        version: snapshot.prefix_list_version(PrefixListIndex(at)),
+        entries: list.entries.len(),
+        weight: list.weight(),
+    };
+    snapshot.vpc().prefix_lists.iter().enumerate().map(list).collect()
 }
 
 impl Rule {
@@ -136,5 +177,25 @@ ingress = ["tcp 443 from sg:web"]
             ["30 allow tcp 80 from 0.0.0.0/0", "200 deny all from 10.1.0.0/16", "deny all from 0.0.0.0/0"];
         assert_eq!(texts[..3], expected);
         assert!(report.rules.iter().any(|rule| rule.text == "tcp 443 from sg:web" && rule.hits == 7));
+    }
+
+    #[test]
+    fn sg_40_the_version_of_a_prefix_list_is_shown() {
+        let load = |entries: &str| {
+            let list =
+                format!("[prefix_list.aws]\nid = \"pl-0123abcd\"\nweight = 55\nentries = [{entries}]\n");
+            draft::load("test", &format!("{CONFIG}{list}")).unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        let before = Snapshot::compile(load("\"192.0.2.0/24\""), None);
+        let after = Snapshot::compile(load("\"192.0.2.0/24\", \"198.51.100.0/24\""), Some(&before));
+        let report = RulesReport::new(&after, |_| 0);
+        let mut out = anstream::StripStream::new(Vec::new());
+        report.write(&mut out).unwrap();
+        let text = String::from_utf8(out.into_inner()).unwrap();
+        let expected = "
+PREFIX LIST  ID           VERSION  ENTRIES  COUNTS
+aws          pl-0123abcd        2        2      55
+";
+        assert!(text.ends_with(expected), "{text}");
     }
 }

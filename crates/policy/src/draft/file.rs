@@ -8,7 +8,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use super::entry::AclLine;
 use super::rule::GroupRuleLine;
-use super::scalar::{Account, Description, DeviceName, Id, NetnsName, Region, SocketPath, Time};
+use super::scalar::{Account, Description, DeviceName, Family, Id, NetnsName, Region, SocketPath, Time};
 use super::table::{Named, table};
 use super::value::{At, Item, List, Number, Read, Text};
 use crate::diagnostics::Report;
@@ -90,9 +90,13 @@ table! {
     PrefixListTable {
         /// `pl-…`; absent: derived from the name.
         optional id: Id<{ IdKind::PrefixList as usize }>,
-        /// What it counts in the quota of a group that refers to it (SG-41); absent: as many as it has entries.
+        /// Family of the blocks; absent: that of the first one.
+        optional address_family: At<Family>,
+        /// Of a customer-managed list: the most entries it may have, and what it counts in the quota of a group that refers to it (SG-41); absent: as many as it has entries.
         optional max_entries: At<Number<1, 1_000_000>>,
-        /// The blocks.
+        /// Of an AWS-managed list, instead of `max_entries`: what it counts in that quota: 1 for S3 and `DynamoDB`, 5 for Ground Station, 10 for VPC Lattice, 55 for `CloudFront` (SG-41).
+        optional weight: At<Number<1, 1_000>>,
+        /// The blocks; may be empty if `address_family` is there.
         required entries: List<At<IpNet>>,
     }
 }

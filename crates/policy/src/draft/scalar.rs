@@ -85,6 +85,33 @@ impl Read for At<Profile> {
     }
 }
 
+/// An address family, called what the EC2 API calls it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+impl Read for At<Family> {
+    fn read(item: &Item<'_>, report: &mut Report<'_>) -> Option<Self> {
+        let text = item.text(report, "`IPv4` or `IPv6`")?;
+        let value = match text.value.as_str() {
+            "IPv4" => Family::Ipv4,
+            "IPv6" => Family::Ipv6,
+            other => {
+                let message = format!("there is no address family `{}`", short(other));
+                report.add(Code::BadForm, text.span, message, "write `IPv4` or `IPv6`");
+                return None;
+            }
+        };
+        Some(Self { value, span: text.span })
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "enum": ["IPv4", "IPv6"] })
+    }
+}
+
 /// Declares kinds of text by a test, what is allowed in words, and a pattern for editors.
 macro_rules! forms {
     ($($(#[doc = $doc:literal])* $name:ident { $test:path, $code:ident, $wanted:literal, $schema:tt })*) => {$(

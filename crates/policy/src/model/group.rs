@@ -129,17 +129,38 @@ pub enum Protocol {
     Number(u8),
 }
 
-/// A customer-managed prefix list of one family.
+/// A prefix list of one family.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PrefixList {
     /// `pl-…`.
     pub id: String,
     /// Name.
     pub name: String,
-    /// What the list counts in the quota of a group that refers to it (SG-41).
-    pub max_entries: u32,
-    /// Entries, canonical, all of one family, at most `max_entries`.
+    /// Whether its entries are IPv6 blocks.
+    pub ipv6: bool,
+    /// How large it may be, or how heavy AWS says it is.
+    pub size: ListSize,
+    /// Entries of the current version, canonical, all of one family.
     pub entries: Vec<Cidr>,
+}
+
+impl PrefixList {
+    /// What it counts in its family in the quota of a group that refers to it (SG-41).
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        match self.size {
+            ListSize::MaxEntries(count) | ListSize::Weight(count) => count,
+        }
+    }
+}
+
+/// What decides what a prefix list counts in quotas (SG-41).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ListSize {
+    /// Customer-managed: as many entries as it may have, however many it has.
+    MaxEntries(u32),
+    /// AWS-managed: the weight that AWS publishes, however many entries it has.
+    Weight(u32),
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub use acl::{AclAction, AclEntry, AclList, NetworkAcl, RuleNumber};
 pub use eni::{Attachment, ConnectionTracking, Eni, Instance, Profile, Service};
 pub use palisade_packet::Direction;
 
-pub use group::{GroupRule, Peer, PrefixList, Protocol, SecurityGroup, StaleGroup};
+pub use group::{GroupRule, ListSize, Peer, PrefixList, Protocol, SecurityGroup, StaleGroup};
 
 macro_rules! index {
     ($($(#[$doc:meta])* $name:ident => $list:ident: $item:ty;)*) => {$(
@@ -71,7 +71,7 @@ pub struct Vpc {
     pub network_acls: Vec<NetworkAcl>,
     /// Security groups; one is named `default` (SG-6).
     pub security_groups: Vec<SecurityGroup>,
-    /// Customer-managed prefix lists.
+    /// Prefix lists.
     pub prefix_lists: Vec<PrefixList>,
     /// Instances: every ENI belongs to exactly one.
     pub instances: Vec<Instance>,

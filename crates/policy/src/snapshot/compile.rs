@@ -9,6 +9,7 @@ use super::lookup::Lookup;
 use super::policy::Policy;
 use super::reserved::Blocks;
 use super::stamp::Next;
+use super::versions::Versions;
 use crate::model::{Eni, EniIndex, SubnetIndex, Vpc};
 
 impl Snapshot {
@@ -18,6 +19,7 @@ impl Snapshot {
         let generation = previous.map_or(1, |previous| previous.generation + 1);
         let keys = Keys::assign(&vpc, previous.map(|previous| (&previous.vpc, &previous.keys)));
         let policy = Policy::compile(&vpc, previous.map(|previous| (&previous.vpc, &previous.policy)));
+        let versions = Versions::assign(&vpc, previous.map(|previous| (&previous.vpc, &previous.versions)));
         let services = services(&vpc, &keys);
         let mut subnets = subnets(&vpc, &policy);
         let mut enis = enis(&vpc, &keys, &policy);
@@ -34,6 +36,7 @@ impl Snapshot {
             policy,
             keys,
             stamps,
+            versions,
             vpc,
         }
     }

@@ -11,6 +11,7 @@ mod names;
 mod policy;
 mod reserved;
 mod stamp;
+mod versions;
 
 use std::net::IpAddr;
 
@@ -22,11 +23,12 @@ pub use names::{RuleName, RuleSlot};
 pub use reserved::Reserved;
 
 use crate::classifier::ClassifierSize;
-use crate::model::{SubnetIndex, Vpc};
+use crate::model::{PrefixListIndex, SubnetIndex, Vpc};
 use lookup::Lookup;
 use policy::Policy;
 use reserved::Blocks;
 use stamp::FabricStamps;
+use versions::Versions;
 
 /// One generation of a VPC, compiled.
 #[derive(Debug)]
@@ -43,6 +45,7 @@ pub struct Snapshot {
     policy: Policy,
     keys: keys::Keys,
     stamps: FabricStamps,
+    versions: Versions,
 }
 
 impl Snapshot {
@@ -164,6 +167,13 @@ impl Snapshot {
     #[must_use]
     pub fn ownership_stamp(&self) -> u64 {
         self.stamps.ownership
+    }
+
+    /// The version of a prefix list of this generation: 1 for the first, then one more with each change of its entries
+    /// (SG-40). The list's entries are those of this version; no rule sees another one.
+    #[must_use]
+    pub fn prefix_list_version(&self, list: PrefixListIndex) -> u64 {
+        self.versions.of(list)
     }
 
     /// How much was compiled.

@@ -274,3 +274,26 @@ fn statistics_count_each_shared_set_once() {
     assert_eq!(statistics.acl_size.rules, 2);
     assert_eq!(statistics.group_size.rules, 2 + 1 + 1, "the rule about members counts in both families");
 }
+
+#[test]
+fn sg_40_a_change_of_entries_is_a_new_version() {
+    let list = PrefixListIndex(0);
+    let mut vpc = vpc();
+    world::prefix_list(&mut vpc, "offices", &["192.0.2.0/24", "198.51.100.0/24"]);
+    let first = Snapshot::compile(vpc, None);
+    let entry = || "203.0.113.0/24".parse().unwrap();
+    let unchanged = next(&first, |vpc| {
+        vpc.prefix_lists[0].entries.reverse();
+        vpc.prefix_lists[0].size = crate::model::ListSize::MaxEntries(7);
+    });
+    let grown = next(&unchanged, |vpc| vpc.prefix_lists[0].entries.push(entry()));
+    let other = next(&grown, |vpc| {
+        vpc.prefix_lists[0].entries.pop();
+        world::prefix_list(vpc, "new", &["2001:db8::/32"]);
+        vpc.prefix_lists.reverse();
+    });
+    let versions = [&first, &unchanged, &grown].map(|snapshot| snapshot.prefix_list_version(list));
+    assert_eq!(versions, [1, 1, 2]);
+    let of_other = [0, 1].map(|at| other.prefix_list_version(PrefixListIndex(at)));
+    assert_eq!(of_other, [1, 3], "the list keeps its number wherever it stands in the file");
+}

@@ -178,6 +178,12 @@ const GROUPS: &[Case] = &[
     // SG-41: a list counts what it may hold, in its family.
     vpc("[prefix_list.p]\nmax_entries = 61\nentries = [\"10.0.0.0/8\"]\n[prefix_list.q]\nmax_entries = 60\nentries = [\"::/0\"]\n[security_group.a]\ningress = [\"all from pl:p\"]\negress = [\"all to pl:q\", \"all to 0.0.0.0/0\"]",
         &[(Quota, "all from pl:p")]),
+    // SG-41: an AWS-managed list counts its weight, and may have more entries than that.
+    vpc("[prefix_list.p]\nweight = 55\nentries = [\"10.0.0.0/8\"]\n[security_group.a]\ningress = [\"tcp 1 from pl:p\"]\negress = [\"tcp 1 to pl:p\", \"tcp 2 to pl:p\"]",
+        &[(Quota, "tcp 2 to pl:p")]),
+    vpc("[prefix_list.p]\nweight = 1\nmax_entries = 5\nentries = [\"10.0.0.0/8\"]\n[prefix_list.q]\nweight = 0\nmax_entries = 0\naddress_family = \"ipv4\"\nentries = []",
+        &[(ConflictingKeys, "1"), (OutOfRange, "0"), (OutOfRange, "0"), (BadForm, "ipv4")]),
+    vpc("[prefix_list.p]\naddress_family = \"IPv6\"\nentries = [\"10.0.0.0/8\", \"::/0\"]", &[(MixedFamilies, "10.0.0.0/8")]),
     vpc("[prefix_list.p]\nentries = [\"10.0.0.0/8\", \"::/0\", \"10.0.0.0/8\"]", &[(MixedFamilies, "::/0"), (Repeated, "10.0.0.0/8")]),
     vpc("[prefix_list.p]\nmax_entries = 1\nentries = [\"10.0.0.0/8\", \"11.0.0.0/8\"]\n[prefix_list.q]\nentries = []", &[(Quota, "11.0.0.0/8"), (EmptyList, "[]")]),
 ];

@@ -159,6 +159,19 @@ fn peers_by_name_and_by_id() {
 }
 
 #[test]
+fn sg_41_a_list_counts_what_it_may_hold_or_what_aws_says() {
+    let vpc = load(&format!(
+        "{V4}[prefix_list.own]\nmax_entries = 10\nentries = [\"10.0.0.0/8\"]\n\
+         [prefix_list.s3]\nweight = 1\nentries = [\"192.0.2.0/24\", \"198.51.100.0/24\"]\n\
+         [prefix_list.short]\nentries = [\"::/0\"]\n\
+         [prefix_list.empty]\naddress_family = \"IPv6\"\nentries = []\n\
+         [security_group.a]\ningress = [\"all from pl:empty\"]"
+    ));
+    let lists: Vec<_> = vpc.prefix_lists.iter().map(|list| (list.weight(), list.ipv6)).collect();
+    assert_eq!(lists, [(10, false), (1, false), (1, true), (1, true)]);
+}
+
+#[test]
 fn rules_keep_ids_and_descriptions() {
     let rule = "{ rule = \"tcp 1 from ::/0\", id = \"sgr-0123456789abcdef0\", description = \"Why\" }";
     let vpc = load(&format!("{V4}[security_group.a]\ningress = [{rule}]"));

@@ -8,8 +8,8 @@ use proptest::sample::Index;
 
 use super::{DIRECTIONS, acl, groups};
 use crate::model::{
-    AclAction, AclEntry, Cidr, Direction, EniIndex, GroupIndex, GroupRule, Peer, PrefixList, PrefixListIndex,
-    Protocol, RuleNumber, SubnetIndex, Vpc,
+    AclAction, AclEntry, Cidr, Direction, EniIndex, GroupIndex, GroupRule, ListSize, Peer, PrefixList,
+    PrefixListIndex, Protocol, RuleNumber, SubnetIndex, Vpc,
 };
 use crate::reference;
 use crate::snapshot::Snapshot;
@@ -112,7 +112,8 @@ fn vpc_with(ingress: &Rules, egress: &Rules, lists: Vec<Vec<Cidr>>) -> Vpc {
     }
     for (at, entries) in lists.into_iter().enumerate() {
         let id = format!("pl-{at}");
-        vpc.prefix_lists.push(PrefixList { name: id.clone(), id, max_entries: 1000, entries });
+        let size = ListSize::MaxEntries(1000);
+        vpc.prefix_lists.push(PrefixList { name: id.clone(), id, ipv6: false, size, entries });
     }
     for (at, set) in [vec![0], vec![1, 2], vec![3, 1], vec![2, 0, 3, 1]].into_iter().enumerate() {
         let groups: Vec<_> = set.into_iter().map(GroupIndex).collect();

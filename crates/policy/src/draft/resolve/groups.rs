@@ -13,7 +13,7 @@ use crate::draft::rule::{GroupRuleLine, PeerDraft, RuleDraft};
 use crate::draft::value::{At, Field, List};
 use crate::ids::IdKind;
 use crate::model::{
-    Direction, GroupIndex, GroupRule, Peer, PrefixListIndex, Protocol, SecurityGroup, StaleGroup,
+    Direction, GroupIndex, GroupRule, ListSize, Peer, PrefixListIndex, Protocol, SecurityGroup, StaleGroup,
 };
 
 /// What AWS calls the group that every VPC has.
@@ -107,7 +107,7 @@ impl Builder<'_> {
             rules.push(rule);
             weight.add(self.scope, peer, draft.span);
         }
-        weight.check(self.scope, report);
+        weight.check(self, direction, report);
         Some(rules)
     }
 
@@ -214,6 +214,8 @@ struct Weight {
     v4: u64,
     v6: u64,
     last: Span,
+    /// The heaviest prefix list of each family: what it counts and where that is written.
+    lists: [Option<(u32, Span)>; 2],
 }
 
 impl Weight {
@@ -222,13 +224,22 @@ impl Weight {
         let (v4, v6) = weight(scope, peer);
         self.v4 += u64::from(v4);
         self.v6 += u64::from(v6);
+        let Peer::PrefixList(list) = peer else { return };
+        let table = scope.file.prefix_list.entries().get(list.0);
+        let Some(span) = table.and_then(|(_, table)| prefix_lists::size_span(table)) else { return };
+        let heaviest = &mut self.lists[usize::from(v6 > 0)];
+        *heaviest = (*heaviest).max(Some((v4.max(v6), span)));
     }
 
-    fn check(&self, scope: &Scope<'_>, report: &mut Report<'_>) {
-        for (count, what) in
-            [(self.v4, "IPv4 rules of this direction"), (self.v6, "IPv6 rules of this direction")]
-        {
-            scope.limits.check(count, Quota::GroupRules, self.last, what, report);
+    /// SG-42: where a list outgrows the quota, both the group and the list are named.
+    fn check(&self, builder: &Builder<'_>, direction: Direction, report: &mut Report<'_>) {
+        for (count, family, list) in [(self.v4, "IPv4", self.lists[0]), (self.v6, "IPv6", self.lists[1])] {
+            let what = format!("{family} rules of group {}, {}", builder.object.name, direction.as_str());
+            let limits = &builder.scope.limits;
+            let finding = limits.check(count, Quota::GroupRules, self.last, &what, report);
+            if let (Some(finding), Some((weight, span))) = (finding, list) {
+                finding.related(span, format!("this list counts {weight} in it"));
+            }
         }
     }
 }
@@ -240,7 +251,7 @@ fn weight(scope: &Scope<'_>, peer: Peer) -> (u32, u32) {
         Peer::Group(_) | Peer::Stale(_) => (1, 1),
         Peer::PrefixList(list) => {
             let Some((_, table)) = scope.file.prefix_list.entries().get(list.0) else { return (0, 0) };
-            let entries = prefix_lists::max_entries(table);
+            let (ListSize::MaxEntries(entries) | ListSize::Weight(entries)) = prefix_lists::size(table);
             match prefix_lists::is_ipv6(table) {
                 Some(true) => (0, entries),
                 Some(false) => (entries, 0),

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use super::Scope;
-use crate::diagnostics::{Code, Report};
+use crate::diagnostics::{Code, Report, Span};
 use crate::draft::file::PrefixListTable;
-use crate::draft::value::{Field, List};
-use crate::model::{Cidr, PrefixList};
+use crate::draft::scalar::Family;
+use crate::draft::value::{At, Field, List};
+use crate::model::{Cidr, ListSize, PrefixList};
 
 /// The prefix lists in the order of the file.
 pub(super) fn prefix_lists(scope: &Scope<'_>, report: &mut Report<'_>) -> Vec<PrefixList> {
@@ -16,7 +17,8 @@ pub(super) fn prefix_lists(scope: &Scope<'_>, report: &mut Report<'_>) -> Vec<Pr
         lists.push(PrefixList {
             id: object.id.clone(),
             name: object.name.clone(),
-            max_entries: max_entries(table),
+            ipv6: is_ipv6(table).unwrap_or_default(),
+            size: size(table),
             entries: table.entries.items().iter().map(|entry| entry.value).collect(),
         });
     }
@@ -24,27 +26,56 @@ pub(super) fn prefix_lists(scope: &Scope<'_>, report: &mut Report<'_>) -> Vec<Pr
 }
 
 /// What the list counts in a quota (SG-41); 0 if a fault hides it.
-pub(super) fn max_entries(table: &PrefixListTable) -> u32 {
-    match &table.max_entries {
-        Field::Given(number) => number.value.0,
-        Field::Absent => u32::try_from(table.entries.items().len()).unwrap_or(u32::MAX),
-        Field::Faulty => 0,
+pub(super) fn size(table: &PrefixListTable) -> ListSize {
+    match (&table.weight, &table.max_entries) {
+        (Field::Given(weight), _) => ListSize::Weight(weight.value.0),
+        (Field::Absent, Field::Given(number)) => ListSize::MaxEntries(number.value.0),
+        (Field::Absent, Field::Absent) => {
+            let entries = table.entries.items().len().max(1);
+            ListSize::MaxEntries(u32::try_from(entries).unwrap_or(u32::MAX))
+        }
+        (Field::Faulty, _) | (_, Field::Faulty) => ListSize::MaxEntries(0),
     }
 }
 
-/// Family of the list's entries: that of the first.
+/// Where it is written what the list counts, if it is.
+pub(super) fn size_span(table: &PrefixListTable) -> Option<Span> {
+    let weight = table.weight.given().map(|weight| weight.span);
+    weight.or(table.max_entries.given().map(|number| number.span))
+}
+
+/// Family of the list's entries, if it is known.
 pub(super) fn is_ipv6(table: &PrefixListTable) -> Option<bool> {
-    table.entries.items().first().map(|entry| entry.value.network().is_ipv6())
+    match &table.address_family {
+        Field::Given(family) => Some(family.value == Family::Ipv6),
+        Field::Absent => table.entries.items().first().map(|entry| is_v6(entry.value)),
+        Field::Faulty => None,
+    }
+}
+
+fn is_v6(block: Cidr) -> bool {
+    block.addr().is_ipv6()
 }
 
 fn check(table: &PrefixListTable, report: &mut Report<'_>) {
+    if let (Some(weight), Some(max)) = (table.weight.given(), table.max_entries.given()) {
+        let help = "an AWS-managed list has a `weight`, a customer-managed one `max_entries` (SG-41)";
+        report
+            .add(Code::ConflictingKeys, weight.span, "`weight` and `max_entries` exclude each other", help)
+            .related(max.span, "the other one");
+    }
     let Some(list) = table.entries.given() else { return };
-    check_families(list, report);
+    check_families(table, list, report);
     check_repeats(list, report);
-    if list.items.is_empty() && list.complete {
-        let help = "write at least one block: they decide the family of the list (SG-40)";
+    if list.items.is_empty() && list.complete && matches!(table.address_family, Field::Absent) {
+        let help =
+            "write a block, or say `address_family = \"IPv4\"` (or \"IPv6\") of a list that has none (SG-40)";
         report.add(Code::EmptyList, list.span, "the prefix list has no entry", help);
     }
+    check_size(table, list, report);
+}
+
+fn check_size(table: &PrefixListTable, list: &List<At<Cidr>>, report: &mut Report<'_>) {
     let Some(max) = table.max_entries.given() else { return };
     let allowed = usize::try_from(max.value.0).unwrap_or(usize::MAX);
     if let Some(first) = list.items.get(allowed) {
@@ -56,17 +87,21 @@ fn check(table: &PrefixListTable, report: &mut Report<'_>) {
 }
 
 /// SG-40.
-fn check_families(list: &List<crate::draft::value::At<Cidr>>, report: &mut Report<'_>) {
-    let Some(first) = list.items.first() else { return };
-    let is_ipv6 = first.value.network().is_ipv6();
-    for entry in list.items.iter().filter(|entry| entry.value.network().is_ipv6() != is_ipv6) {
-        let message = format!("`{}` is of another family than the first entry", entry.value);
+fn check_families(table: &PrefixListTable, list: &List<At<Cidr>>, report: &mut Report<'_>) {
+    let (ipv6, decided, what) = match (&table.address_family, list.items.first()) {
+        (Field::Given(family), _) => (family.value == Family::Ipv6, family.span, "the family of the list"),
+        (Field::Absent, Some(first)) => (is_v6(first.value), first.span, "the first entry"),
+        _ => return,
+    };
+    for entry in list.items.iter().filter(|entry| is_v6(entry.value) != ipv6) {
+        let wanted = if ipv6 { "IPv6" } else { "IPv4" };
+        let message = format!("`{}` is not of the list's family, {wanted}", entry.value);
         let help = "a prefix list holds one family; make a second list (SG-40)";
-        report.add(Code::MixedFamilies, entry.span, message, help).related(first.span, "the first entry");
+        report.add(Code::MixedFamilies, entry.span, message, help).related(decided, what);
     }
 }
 
-fn check_repeats(list: &List<crate::draft::value::At<Cidr>>, report: &mut Report<'_>) {
+fn check_repeats(list: &List<At<Cidr>>, report: &mut Report<'_>) {
     let mut seen = HashMap::new();
     for entry in &list.items {
         if let Some(first) = seen.insert(entry.value, entry.span) {

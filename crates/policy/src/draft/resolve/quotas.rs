@@ -1,6 +1,6 @@
 //! Quotas in force.
 
-use crate::diagnostics::{Code, Report, Span};
+use crate::diagnostics::{Code, Finding, Report, Span};
 use crate::draft::file::QuotaTable;
 use crate::draft::value::{At, Field, Number};
 use crate::model::Quotas;
@@ -32,13 +32,21 @@ impl Limits {
     }
 
     /// Notes that a count exceeds a quota.
-    pub(super) fn check(&self, count: u64, quota: Quota, span: Span, what: &str, report: &mut Report<'_>) {
+    pub(super) fn check<'r>(
+        &self,
+        count: u64,
+        quota: Quota,
+        span: Span,
+        what: &str,
+        report: &'r mut Report<'_>,
+    ) -> Option<&'r mut Finding> {
         let limit = u64::from(quota.limit(&self.quotas));
-        if count > limit {
-            let message = format!("{what}: {count}, but the quota is {limit}");
-            let help = format!("at most {limit}; raise it with `{}` in [quotas]", quota.key());
-            report.add(Code::Quota, span, message, help);
+        if count <= limit {
+            return None;
         }
+        let message = format!("{what}: {count}, but the quota is {limit} ({})", quota.statement());
+        let help = format!("at most {limit}; raise it with `{}` in [quotas]", quota.key());
+        Some(report.add(Code::Quota, span, message, help))
     }
 }
 
@@ -64,6 +72,18 @@ impl Quota {
             Self::Groups => quotas.security_groups,
             Self::CidrBlocks => quotas.cidr_blocks,
             Self::Subnets => quotas.subnets,
+        }
+    }
+
+    /// The statement that sets it.
+    fn statement(self) -> &'static str {
+        match self {
+            Self::AclEntries | Self::Acls => "NACL-17",
+            Self::GroupRules => "SG-51",
+            Self::GroupsPerEni => "SG-52",
+            Self::Groups => "SG-50",
+            Self::CidrBlocks => "RT-70",
+            Self::Subnets => "Amazon VPC quotas",
         }
     }
 
