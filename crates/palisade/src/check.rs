@@ -4,13 +4,14 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use palisade_policy::Diagnostics;
 use palisade_policy::diagnostics::Style;
 use palisade_policy::draft;
 use palisade_policy::model::Vpc;
+use palisade_policy::{Diagnostics, Snapshot};
 use serde::Serialize;
 
 use crate::cli::{Check, Format};
+use crate::compiled::Compiled;
 use crate::failure::{Exit, Failure};
 use crate::screen::{BAD, GOOD, Screen};
 use crate::table::{Column, Table, count, or_dash};
@@ -73,12 +74,16 @@ fn draw(screen: &mut Screen, path: &Path, diagnostics: &Diagnostics) -> io::Resu
 
 fn accept(screen: &mut Screen, path: &Path, vpc: &Vpc, verbose: bool) -> io::Result<()> {
     let view = VpcView::new(vpc);
+    let snapshot = verbose.then(|| Snapshot::compile(vpc.clone(), None));
+    let compiled = snapshot.as_ref().map(|snapshot| Compiled::new(vpc, snapshot));
     if screen.format == Format::Json {
-        return screen.json(&Accepted { file: path.display().to_string(), ok: true, view });
+        return screen.json(&Accepted { file: path.display().to_string(), ok: true, view, compiled });
     }
     writeln!(screen.out, "{}: {GOOD}ok{GOOD:#}, {}", path.display(), summary(&view))?;
-    if verbose {
+    if let Some(compiled) = compiled {
         details(screen, &view)?;
+        compiled.write(&mut screen.out)?;
+        writeln!(screen.out)?;
     }
     screen.out.flush()
 }
@@ -203,6 +208,9 @@ struct Accepted<'a> {
     ok: bool,
     #[serde(flatten)]
     view: VpcView<'a>,
+    /// With `--verbose` only: times differ from run to run.
+    #[serde(flatten)]
+    compiled: Option<Compiled<'a>>,
 }
 
 /// The document of a file with errors.

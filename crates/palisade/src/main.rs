@@ -6,6 +6,7 @@
 mod ask;
 mod check;
 mod cli;
+mod compiled;
 mod control;
 mod daemon;
 mod failure;

@@ -155,6 +155,20 @@ fn the_resolved_vpc_has_its_defaults_and_rules_that_can_be_read_back() {
 }
 
 #[test]
+fn verbose_tells_what_rules_are_compiled_into() {
+    let bench = Bench::new();
+    let ran = bench.run(&["check", "-v", "good.toml"]);
+    let group = ran.out.lines().find(|line| line.starts_with("group web") && line.contains("ingress"));
+    let words: Vec<_> = group.unwrap_or_else(|| panic!("{}", ran.out)).split_whitespace().collect();
+    assert_eq!(words[2..6], ["ingress", "IPv4", "3", "pairs"]);
+    assert_eq!(words[words.len() - 2..], ["2", "interfaces"], "compiled once for both");
+    let json = bench.run(&["check", "-v", "-o", "json", "good.toml"]).json();
+    let sets = json["rule_sets"].as_array().unwrap();
+    assert!(sets.iter().all(|set| set["bytes"].as_u64() > Some(0) && set["build_nanoseconds"].is_u64()));
+    assert!(bench.run(&["check", "-o", "json", "good.toml"]).json()["rule_sets"].is_null());
+}
+
+#[test]
 fn explain_judges_by_a_file_alone() {
     let bench = Bench::new();
     let allowed = bench.run(&["explain", "good.toml", "tcp 10.0.1.10:40000 > 10.0.1.20:443 syn"]);

@@ -12,11 +12,11 @@ pub mod snapshot;
 #[cfg(test)]
 mod world;
 
-pub use classifier::{ClassifierSize, CompiledAcl, GroupSet};
+pub use classifier::{ClassifierKind, ClassifierSize, CompiledAcl, GroupSet};
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use filter::{AclDecision, FilterKey, GroupMatch, Match};
 pub use model::{Direction, Vpc};
 pub use snapshot::{
-    CompiledEni, CompiledService, CompiledSubnet, EniKey, InstanceKey, PortKey, Reserved, RuleName, RuleSlot,
-    ServiceKey, Snapshot, Statistics,
+    CompiledEni, CompiledService, CompiledSubnet, EniKey, InstanceKey, PortKey, Reserved, RuleName,
+    RuleOwner, RuleSet, RuleSlot, ServiceKey, Snapshot, Statistics,
 };

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::span::{Field, Span};
-use super::{Classifier, ClassifierSize, Rule, service};
+use super::{Classifier, ClassifierKind, ClassifierSize, Rule, service};
 use crate::filter::{AclDecision, FilterKey};
 use crate::model::{AclAction, AclEntry, Direction, NetworkAcl, RuleNumber};
 use crate::snapshot::RuleSlot;
@@ -43,6 +43,22 @@ impl CompiledAcl {
             .into_iter()
             .map(|list| list.v4.classifier.size() + list.v6.classifier.size())
             .sum()
+    }
+
+    /// What the entries of one direction and family became.
+    pub(crate) fn half(&self, direction: Direction, ipv6: bool) -> (ClassifierKind, ClassifierSize) {
+        let list = self.list(direction);
+        if ipv6 { list.v6.describe() } else { list.v4.describe() }
+    }
+
+    /// Compiles the entries of one direction and family again, and says how much that gives.
+    pub(crate) fn rebuild(&self, acl: &NetworkAcl, direction: Direction, ipv6: bool) -> ClassifierSize {
+        let (entries, slots) = (acl.list(direction), self.slots(direction));
+        if ipv6 {
+            Half::<u128>::compile(entries, slots, slots.default_v6).classifier.size()
+        } else {
+            Half::<u32>::compile(entries, slots, slots.default_v4).classifier.size()
+        }
     }
 
     /// Compiles `acl`; the slots say where hits are counted.
@@ -123,6 +139,10 @@ impl<T: Field> Half<T> {
             decisions: decisions.into(),
             default: AclDecision { action: AclAction::Deny, slot: default, number: None },
         }
+    }
+
+    fn describe(&self) -> (ClassifierKind, ClassifierSize) {
+        (self.classifier.kind(), self.classifier.size())
     }
 
     #[inline]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use palisade_packet::summary::protocol::{TCP, UDP};
 
 use super::span::{Field, Span, merged};
-use super::{Classifier, ClassifierSize, Rule, service};
+use super::{Classifier, ClassifierKind, ClassifierSize, Rule, service};
 use crate::filter::{FilterKey, GroupMatch};
 use crate::model::{Cidr, Direction, GroupIndex, Protocol};
 use crate::snapshot::RuleSlot;
@@ -66,6 +66,18 @@ impl GroupSet {
     pub(crate) fn rules(&self) -> &Arc<GroupRules> {
         &self.rules
     }
+
+    /// What the rules of one direction and family became.
+    pub(crate) fn half(&self, direction: Direction, ipv6: bool) -> (ClassifierKind, ClassifierSize) {
+        let side = self.rules.side(direction);
+        if ipv6 { side.v6.describe() } else { side.v4.describe() }
+    }
+}
+
+/// Compiles the rules of one direction and family of some groups, and says how much that gives.
+pub(crate) fn rebuild(groups: &[&ResolvedGroup], direction: Direction, ipv6: bool) -> ClassifierSize {
+    let rules = sorted(groups.iter().copied(), direction);
+    if ipv6 { Half::<u128>::compile(&rules).size() } else { Half::<u32>::compile(&rules).size() }
 }
 
 /// A security group whose references are replaced by what they stand for.
@@ -151,10 +163,18 @@ struct Side {
 
 impl Side {
     fn compile(groups: &[Arc<ResolvedGroup>], direction: Direction) -> Self {
-        let mut rules: Vec<&ResolvedRule> = groups.iter().flat_map(|group| group.rules(direction)).collect();
-        rules.sort_by(|a, b| a.id.cmp(&b.id));
+        let rules = sorted(groups.iter().map(AsRef::as_ref), direction);
         Self { v4: Half::compile(&rules), v6: Half::compile(&rules) }
     }
+}
+
+fn sorted<'g>(
+    groups: impl Iterator<Item = &'g ResolvedGroup>,
+    direction: Direction,
+) -> Vec<&'g ResolvedRule> {
+    let mut rules: Vec<_> = groups.flat_map(|group| group.rules(direction)).collect();
+    rules.sort_by(|a, b| a.id.cmp(&b.id));
+    rules
 }
 
 /// The rules of one direction and family, by ascending `sgr-` id.
@@ -196,6 +216,10 @@ impl<T: Field> Half<T> {
 
     fn size(&self) -> ClassifierSize {
         self.classifier.size()
+    }
+
+    fn describe(&self) -> (ClassifierKind, ClassifierSize) {
+        (self.classifier.kind(), self.size())
     }
 }
 

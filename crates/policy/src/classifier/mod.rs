@@ -21,7 +21,7 @@ pub use acl::CompiledAcl;
 pub use groups::GroupSet;
 
 pub(crate) use acl::ListSlots;
-pub(crate) use groups::{GroupRules, ResolvedGroup, ResolvedPeer, ResolvedRule};
+pub(crate) use groups::{GroupRules, ResolvedGroup, ResolvedPeer, ResolvedRule, rebuild};
 
 use linear::Linear;
 use span::{Field, Span};
@@ -29,6 +29,16 @@ use vectors::Vectors;
 
 /// Rule sets with at most this many address-service pairs are compared pair by pair.
 const LINEAR_PAIRS: usize = 24;
+
+/// How rules of one direction and family are compiled.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClassifierKind {
+    /// Few pairs of addresses and services, compared one after the other.
+    Pairs,
+    /// Bit vectors over elementary intervals.
+    Vectors,
+}
 
 /// How much there is of compiled rule sets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
@@ -115,6 +125,13 @@ impl<T: Field> Classifier<T> {
         match self {
             Self::Linear(linear) => linear.find(address, service, referenced),
             Self::Vectors(vectors) => vectors.find(address, service, referenced),
+        }
+    }
+
+    fn kind(&self) -> ClassifierKind {
+        match self {
+            Self::Linear(_) => ClassifierKind::Pairs,
+            Self::Vectors(_) => ClassifierKind::Vectors,
         }
     }
 

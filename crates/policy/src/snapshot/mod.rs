@@ -10,6 +10,7 @@ mod lookup;
 mod names;
 mod policy;
 mod reserved;
+mod rule_sets;
 mod stamp;
 mod versions;
 
@@ -21,6 +22,7 @@ pub use compiled::{CompiledEni, CompiledService, CompiledSubnet};
 pub use keys::{EniKey, InstanceKey, PortKey, ServiceKey};
 pub use names::{RuleName, RuleSlot};
 pub use reserved::Reserved;
+pub use rule_sets::{RuleOwner, RuleSet};
 
 use crate::classifier::ClassifierSize;
 use crate::model::{PrefixListIndex, SubnetIndex, Vpc};

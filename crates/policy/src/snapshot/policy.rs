@@ -32,6 +32,11 @@ impl Policy {
         Self { acls, sets, names: slots.new, groups }
     }
 
+    /// A group with its references replaced by what they stand for.
+    pub(super) fn group(&self, group: GroupIndex) -> &ResolvedGroup {
+        &self.groups[group.0]
+    }
+
     /// The compiled set of an ENI's groups. `None` if this is not an ENI of the VPC that was compiled.
     pub(super) fn set(&self, groups: &[GroupIndex]) -> Option<&Arc<GroupSet>> {
         self.sets.get(&canonical(groups))

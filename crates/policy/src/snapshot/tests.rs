@@ -1,6 +1,7 @@
 use super::*;
+use crate::ClassifierKind;
 use crate::Direction;
-use crate::model::{AclAction, Protocol};
+use crate::model::{AclAction, AclIndex, GroupIndex, Protocol};
 use crate::world::{self, DATA, WEB, entry, ip, peer, rule, tcp, tcp_key};
 use std::sync::Arc;
 
@@ -155,7 +156,7 @@ fn keys_follow_ids_not_places() {
     let old = first();
     let new = next(&old, |vpc| {
         vpc.enis.remove(0);
-        let index = world::eni(vpc, "web-3", WEB, 13, &[crate::model::GroupIndex(0)]);
+        let index = world::eni(vpc, "web-3", WEB, 13, &[GroupIndex(0)]);
         vpc.enis.swap(0, index.0);
     });
     assert_eq!(new.generation(), 2);
@@ -164,7 +165,7 @@ fn keys_follow_ids_not_places() {
     assert_eq!(key(&new, "web-3"), Some(EniKey(3)));
     assert!(new.eni(key(&old, "web-1").unwrap()).is_none());
     let back = next(&new, |vpc| {
-        world::eni(vpc, "web-1", WEB, 10, &[crate::model::GroupIndex(0)]);
+        world::eni(vpc, "web-1", WEB, 10, &[GroupIndex(0)]);
     });
     assert_eq!(key(&back, "web-1"), Some(EniKey(4)), "a new object");
 }
@@ -200,9 +201,9 @@ fn unchanged_rule_sets_are_taken_over() {
         vpc.security_groups.insert(0, vpc.security_groups[1].clone());
         vpc.security_groups.remove(2);
         vpc.security_groups.iter_mut().for_each(|group| group.description = "other".into());
-        let swap = |group: &mut crate::model::GroupIndex| group.0 = 1 - group.0;
+        let swap = |group: &mut GroupIndex| group.0 = 1 - group.0;
         vpc.enis.iter_mut().flat_map(|eni| &mut eni.groups).for_each(swap);
-        vpc.security_groups[0].ingress[0].peer = crate::model::Peer::Group(crate::model::GroupIndex(1));
+        vpc.security_groups[0].ingress[0].peer = crate::model::Peer::Group(GroupIndex(1));
     });
     let rules = |snapshot: &Snapshot, eni| Arc::clone(snapshot.eni_named(eni).unwrap().groups.rules());
     assert!(Arc::ptr_eq(&rules(&old, "web-1"), &rules(&new, "web-1")));
@@ -232,7 +233,7 @@ fn stamps_change_with_what_an_eni_sees() {
         let mut acl = vpc.network_acls[0].clone();
         acl.id = "acl-2".into();
         vpc.network_acls.push(acl);
-        vpc.subnets[DATA.0].network_acl = crate::model::AclIndex(1);
+        vpc.subnets[DATA.0].network_acl = AclIndex(1);
     });
     assert_eq!(restamped(&old, &acl), ["db-1"]);
 
@@ -245,7 +246,7 @@ fn stamps_change_with_what_an_eni_sees() {
     assert_ne!(old.ownership_stamp(), member.ownership_stamp());
 
     let other_subnet = next(&old, |vpc| {
-        world::eni(vpc, "db-2", DATA, 11, &[crate::model::GroupIndex(1)]);
+        world::eni(vpc, "db-2", DATA, 11, &[GroupIndex(1)]);
     });
     assert_eq!(restamped(&old, &other_subnet), ["db-1", "db-2"]);
 
@@ -296,4 +297,38 @@ fn sg_40_a_change_of_entries_is_a_new_version() {
     assert_eq!(versions, [1, 1, 2]);
     let of_other = [0, 1].map(|at| other.prefix_list_version(PrefixListIndex(at)));
     assert_eq!(of_other, [1, 3], "the list keeps its number wherever it stands in the file");
+}
+
+#[test]
+fn rule_sets_are_listed_once_however_many_share_them() {
+    let first = Snapshot::compile(
+        {
+            let mut vpc = vpc();
+            let wide = (0..30u16).map(|n| rule(&format!("x{n:02}"), tcp(n, n), peer("10.0.0.0/8"))).collect();
+            let many = world::group(&mut vpc, "many", wide, vec![]);
+            world::eni(&mut vpc, "many", WEB, 12, &[many]);
+            vpc
+        },
+        None,
+    );
+    let sets: Vec<_> = first
+        .rule_sets()
+        .iter()
+        .map(|set| (set.owner, set.direction, set.ipv6, set.kind, set.size.rules, set.shared_by))
+        .collect();
+    let groups = [GroupIndex(0), GroupIndex(1), GroupIndex(2)];
+    let (acl, [web, db, many]) =
+        (RuleOwner::Acl(AclIndex(0)), [0, 1, 2].map(|at| RuleOwner::Groups(&groups[at..=at])));
+    let (ingress, egress, pairs) = (Direction::Ingress, Direction::Egress, ClassifierKind::Pairs);
+    let expected = [
+        (acl, ingress, false, pairs, 1, 2),
+        (acl, egress, false, pairs, 1, 2),
+        (web, ingress, false, pairs, 1, 2),
+        (web, egress, false, pairs, 1, 2),
+        (db, ingress, false, pairs, 1, 1),
+        (db, ingress, true, pairs, 1, 1),
+        (many, ingress, false, ClassifierKind::Vectors, 30, 1),
+    ];
+    assert_eq!(sets, expected);
+    assert!(first.rule_sets().iter().all(|set| set.rebuild() == set.size && set.size.bytes > 0));
 }
