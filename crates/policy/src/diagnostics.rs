@@ -1,6 +1,7 @@
 //! What is wrong with a configuration file: every fault of one run, each with its place and what is allowed there.
 
 mod code;
+mod field;
 mod render;
 mod report;
 
@@ -32,6 +33,8 @@ pub struct Diagnostic {
     /// Where the fault is.
     #[serde(flatten)]
     pub place: Place,
+    /// The innermost key, value or list item there, such as `security_group.web.ingress[2]`; empty where there is none.
+    pub field: String,
     /// The offending text, as written.
     pub text: String,
     /// What is allowed there, or what to do.
@@ -108,7 +111,11 @@ impl fmt::Display for Diagnostics {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { line, column, .. } = self.place;
-        write!(f, "{}:{line}:{column}: {}", self.file, self.message)
+        write!(f, "{}:{line}:{column}: ", self.file)?;
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)
     }
 }
 

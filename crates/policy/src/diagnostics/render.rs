@@ -79,7 +79,9 @@ impl miette::Diagnostic for Snippet<'_> {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let Place { offset, length, .. } = self.diagnostic.place;
-        let here = LabeledSpan::new_primary_with_span(Some("here".to_owned()), (offset, length));
+        let field = &self.diagnostic.field;
+        let label = if field.is_empty() { "here" } else { field };
+        let here = LabeledSpan::new_primary_with_span(Some(label.to_owned()), (offset, length));
         let related = self.diagnostic.related.iter().map(|related| {
             let Place { offset, length, .. } = related.place;
             LabeledSpan::new(Some(related.label.clone()), offset, length)

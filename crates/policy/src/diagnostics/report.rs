@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::field::Fields;
 use super::{Code, Diagnostic, Diagnostics, Place, Related};
 
 /// Byte range in the file.
@@ -74,7 +75,9 @@ impl<'t> Report<'t> {
     pub(crate) fn finish(mut self, file: &str) -> Diagnostics {
         self.findings.sort_by_key(|finding| finding.span);
         let lines = Lines::new(self.text);
-        let found = self.findings.into_iter().map(|finding| lines.diagnostic(file, finding)).collect();
+        let fields = Fields::of(self.text);
+        let found =
+            self.findings.into_iter().map(|finding| lines.diagnostic(file, &fields, finding)).collect();
         Diagnostics { source: Arc::from(self.text), found }
     }
 }
@@ -91,7 +94,7 @@ impl<'t> Lines<'t> {
         Self { text, starts: std::iter::once(0).chain(after_breaks).collect() }
     }
 
-    fn diagnostic(&self, file: &str, finding: Finding) -> Diagnostic {
+    fn diagnostic(&self, file: &str, fields: &Fields, finding: Finding) -> Diagnostic {
         let place = self.place(finding.span);
         let related = finding.related.map(|(span, label)| Related { label, place: self.place(span) });
         Diagnostic {
@@ -99,6 +102,7 @@ impl<'t> Lines<'t> {
             message: finding.message,
             file: file.to_owned(),
             text: self.text[place.offset..place.offset + place.length].to_owned(),
+            field: fields.at(place.offset).to_owned(),
             place,
             help: finding.help,
             related,

@@ -11,6 +11,8 @@ use crate::diagnostics::{Code, Report};
 use crate::model::{AclAction, AclEntry, Cidr, Protocol, RuleNumber};
 
 const ACL_ENTRY: &str = "an entry such as `100 allow tcp 443 from 0.0.0.0/0`";
+const CIDR: &str =
+    "a CIDR block such as 10.0.0.0/16 or ::/0; an ACL knows no groups and no prefix lists (NACL-10)";
 
 /// An entry in a list of one direction of an ACL. What a fault hides is `None`.
 #[derive(Debug)]
@@ -63,10 +65,11 @@ fn decision(
     let action = action(text, words.first(), before, report);
     let (decided, rest) = words.split_first()?;
     let (traffic, peer) = halves(text, Some(decided), rest, keyword, report)?;
+    let cidr = one_cidr(text, peer, CIDR, report);
+    let grammar = if matches!(cidr, Some(Cidr::V6(_))) { Grammar::AclV6 } else { Grammar::AclV4 };
     // Behind a word that is no action, it is unclear where the protocol begins.
-    let protocol = action.and_then(|_| protocol(text, traffic, Grammar::Acl, report));
-    let cidr = one_cidr(text, peer, "a CIDR block such as 10.0.0.0/16 or ::/0", report)?;
-    Some((action?, of_family(protocol?, cidr), cidr))
+    let protocol = action.and_then(|_| protocol(text, traffic, grammar, report));
+    Some((action?, of_family(protocol?, cidr?), cidr?))
 }
 
 fn rule_number(text: &Text, word: Option<&Word<'_>>, report: &mut Report<'_>) -> Option<At<RuleNumber>> {

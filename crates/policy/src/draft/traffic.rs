@@ -16,8 +16,10 @@ const PROTOCOLS: &str = "write tcp, udp, icmp, icmpv6, all (or -1), or a protoco
 pub(crate) enum Grammar {
     /// SG-11..14: `icmpv6` alone means all types.
     Group,
-    /// NACL-10..13: `icmpv6` needs a type.
-    Acl,
+    /// NACL-12: with an IPv4 block `icmpv6` alone means all types. The same where a fault hides the block.
+    AclV4,
+    /// NACL-13: `icmpv6` needs a type.
+    AclV6,
 }
 
 /// Reads the words before `from` or `to`.
@@ -44,7 +46,7 @@ pub(crate) fn protocol(
         Some(1) => {
             typed(rule, name, ports, true, report).map(|(icmp_type, code)| Protocol::Icmp { icmp_type, code })
         }
-        Some(58) => typed(rule, name, ports, grammar == Grammar::Acl, report)
+        Some(58) => typed(rule, name, ports, grammar == Grammar::AclV6, report)
             .map(|(icmp_type, code)| Protocol::Icmpv6 { icmp_type, code }),
         Some(other) => whole(ports, report, Protocol::Number(other)),
         None => whole(ports, report, Protocol::All),

@@ -6,6 +6,7 @@ mod meaning;
 mod properties;
 mod report;
 mod samples;
+mod statements;
 
 use palisade_policy::diagnostics::{Code, Diagnostics};
 use palisade_policy::model::Vpc;

@@ -138,6 +138,7 @@ fn icmp_of_the_other_family_is_a_number_in_an_acl_only() {
     );
     let echo = Protocol::Icmp { icmp_type: Some(8), code: Some(0) };
     assert_eq!(found, [any, Protocol::Number(58), Protocol::Number(1), echo], "NACL-12, NACL-13");
+    assert_eq!(entries("\"1 allow 58 from 10.0.0.0/8\""), [Protocol::Number(58)], "NACL-12: no type needed");
 }
 
 #[test]

@@ -46,25 +46,25 @@ address = "10.0.1.10"
 "#;
 
 #[test]
-fn one_run_finds_every_fault_with_line_and_column() {
+fn one_run_finds_every_fault_with_line_column_and_field() {
     let expected = "\
-test.toml:3:1: unknown key `regoin`
-test.toml:9:9: `10.0.1.128/25` overlaps the subnet 10.0.1.0/24
-test.toml:12:9: `192.168.0.0/24` is outside the VPC
-test.toml:17:6: rule number 100 is used twice in this direction
-test.toml:17:28: `198.51.100.7/24` has host bits set behind its prefix
-test.toml:18:20: `80-20` ends before it begins
-test.toml:22:29: there is no security group `wbe`
-test.toml:22:36: there is no protocol `tpc`
-test.toml:22:48: `10.0.0.1` has no prefix length
-test.toml:26:12: `10.0.1.3` is in the subnet's reserved address range
-test.toml:27:7: expected a whole number from 68 to 9001, found a string
-test.toml:28:19: `an-interface-too-long` is not a network device's name: 1 to 15 bytes, no white space, `/` or `:`, \
-not `.` or `..`
-test.toml:32:12: `10.0.2.10` is outside the subnet
-test.toml:33:17: the subnet `web` has no IPv6 block
-test.toml:34:32: `90s` is out of range
-test.toml:37:6: the key `attach` is missing";
+test.toml:3:1: vpc.regoin: unknown key `regoin`
+test.toml:9:9: subnet.data.cidr: `10.0.1.128/25` overlaps the subnet 10.0.1.0/24
+test.toml:12:9: subnet.far.cidr: `192.168.0.0/24` is outside the VPC
+test.toml:17:6: network_acl.public.ingress[1]: rule number 100 is used twice in this direction
+test.toml:17:28: network_acl.public.ingress[1]: `198.51.100.7/24` has host bits set behind its prefix
+test.toml:18:20: network_acl.public.ingress[2]: `80-20` ends before it begins
+test.toml:22:29: security_group.web.ingress[0]: there is no security group `wbe`
+test.toml:22:36: security_group.web.ingress[1]: there is no protocol `tpc`
+test.toml:22:48: security_group.web.ingress[1]: `10.0.0.1` has no prefix length
+test.toml:26:12: eni.web-1.address: `10.0.1.3` is in the subnet's reserved address range
+test.toml:27:7: eni.web-1.mtu: expected a whole number from 68 to 9001, found a string
+test.toml:28:19: eni.web-1.attach.tap: `an-interface-too-long` is not a network device's name: 1 to 15 bytes, no white \
+space, `/` or `:`, not `.` or `..`
+test.toml:32:12: eni.web-2.address: `10.0.2.10` is outside the subnet
+test.toml:33:17: eni.web-2.ipv6_address: the subnet `web` has no IPv6 block
+test.toml:34:32: eni.web-2.connection_tracking.udp: `90s` is out of range
+test.toml:37:6: eni.web-3: the key `attach` is missing";
     assert_eq!(faults(MANY).to_string(), expected);
 }
 
@@ -95,7 +95,7 @@ fn snippets_show_the_line_and_the_related_place() {
   8 │ [subnet.data]
   9 │ cidr = \"10.0.1.128/25\"
     ·         ──────┬──────
-    ·               ╰── here
+    ·               ╰── subnet.data.cidr
  10 │ 
     ╰────
   help: subnets must be disjoint
@@ -120,6 +120,7 @@ fn json_has_a_place_for_every_fault() {
     assert_eq!(fault["file"], "test.toml");
     assert_eq!((&fault["line"], &fault["column"], &fault["length"]), (&17.into(), &6.into(), &3.into()));
     assert_eq!(fault["text"], "100");
+    assert_eq!(fault["field"], "network_acl.public.ingress[1]");
     assert_eq!(fault["related"]["line"], 16);
 }
 
