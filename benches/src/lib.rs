@@ -123,7 +123,7 @@ impl Bed {
     /// Lets time pass and reclaims what has expired.
     pub fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.engine.advance(self.now(), usize::MAX);
+        self.engine.advance(&self.counters, self.now(), usize::MAX);
     }
 
     /// Walks a frame.

@@ -1,11 +1,12 @@
 //! The whole walk: any frame, from any port, with any virtio-net header, in a world with rules of every kind.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use palisade_conntrack::Instant;
-use palisade_engine::{Counters, Delivery, Engine, Now, Received, Verdict};
+use palisade_engine::{Counters, Delivery, Engine, Now, Outcome, Received, Released, Verdict};
 use palisade_packet::{Body, VnetHeader, parse};
 use palisade_policy::{EniKey, PortKey, Snapshot, draft};
 
@@ -14,8 +15,9 @@ const HEAD: usize = 1 + VnetHeader::LEN;
 /// Set in the first byte: leave the MAC addresses as they are. Otherwise they are made the sender's and its router's, so
 /// that most inputs get further than the first check.
 const RAW_MACS: u8 = 0x80;
-/// Set in the first byte: time passes before the frame.
+/// Set in the first byte: time passes before the frame, seven seconds or a part of the second for which fragments wait.
 const TIME_PASSES: u8 = 0x40;
+const MUCH_TIME: u8 = 0x20;
 const WORLD: &str = include_str!("../worlds/walk.toml");
 
 thread_local! {
@@ -73,8 +75,8 @@ impl Fabric {
         let [options, vnet @ ..] = *head;
         let from = self.ports[usize::from(options & 0x3f) % self.ports.len()];
         if options & TIME_PASSES != 0 {
-            self.now += Duration::from_secs(7);
-            self.engine.advance(self.now(), 64);
+            self.now += Duration::from_millis(if options & MUCH_TIME == 0 { 400 } else { 7000 });
+            self.engine.advance(&self.counters, self.now(), 64);
         }
         self.frame.clear();
         self.frame.extend_from_slice(frame);
@@ -100,9 +102,29 @@ impl Fabric {
         assert_eq!(foreseen, outcome.verdict, "looking and forwarding differ");
         assert!(outcome.packets >= 1);
         self.packets += u64::from(outcome.packets);
+        self.ends(from, &outcome, &self.frame);
+        self.resume(outcome.released);
+    }
+
+    /// Whatever was held comes out as it was, and is judged as `explain` says.
+    fn resume(&mut self, released: Vec<Released>) {
+        let mut waiting = VecDeque::from(released);
+        while let Some(mut fragment) = waiting.pop_front() {
+            let (now, snapshot, before) = (self.now(), &self.snapshot, fragment.frame().to_vec());
+            let explained = self.engine.explain_released(snapshot, now, &fragment);
+            let outcome = self.engine.resume(snapshot, &self.counters, now, &mut fragment, &mut self.reply);
+            assert_eq!(explained.outcome.reason, reason(&outcome.verdict), "{explained}");
+            assert!(!outcome.reply, "RT-64: nobody is told of a later fragment");
+            assert_eq!(fragment.frame()[12..], before[12..], "CT-64");
+            self.ends(fragment.from(), &outcome, fragment.frame());
+            waiting.extend(outcome.released);
+        }
+    }
+
+    fn ends(&self, from: PortKey, outcome: &Outcome, frame: &[u8]) {
         if let Verdict::Deliver(delivery) = outcome.verdict {
-            self.counters.delivered(outcome.packets, self.frame.len());
-            self.arrives(from, &delivery);
+            self.counters.delivered(outcome.packets, frame.len());
+            self.arrives(from, &delivery, frame);
         }
         if outcome.reply {
             parse(&self.reply).expect("the fabric's own frames are well formed");
@@ -115,12 +137,7 @@ impl Fabric {
         let walked = self.engine.judge(&self.snapshot, self.now(), from, &self.frame, received);
         if self.frames.is_multiple_of(16) {
             let explained = self.engine.explain(&self.snapshot, self.now(), from, &self.frame, received);
-            let reason = match walked.verdict {
-                Verdict::Deliver(_) => None,
-                Verdict::Consume(what) => Some(what.as_str()),
-                Verdict::Drop(reason) => Some(reason.as_str()),
-            };
-            assert_eq!(explained.outcome.reason, reason, "{explained}");
+            assert_eq!(explained.outcome.reason, reason(&walked.verdict), "{explained}");
             self.account();
         }
         walked.verdict
@@ -129,14 +146,15 @@ impl Fabric {
     /// Conservation law 1, up to the frame before.
     fn account(&self) {
         let values = self.counters.values();
-        let ends = values.delivered + values.dropped.total() + values.consumed.total();
+        let held = self.engine.holding().fragments;
+        let ends = values.delivered + values.dropped.total() + values.consumed.total() + held;
         assert_eq!((values.received, ends), (self.packets, self.packets), "a packet was lost count of");
     }
 
     /// RES-3 and RT-5: what is delivered came from where it says, and goes where it says.
-    fn arrives(&self, from: PortKey, delivery: &Delivery) {
+    fn arrives(&self, from: PortKey, delivery: &Delivery, frame: &[u8]) {
         let packet = &delivery.packet;
-        let summary = parse(&self.frame).expect("a delivered frame is well formed");
+        let summary = parse(frame).expect("a delivered frame is well formed");
         let Body::Ip(ip) = summary.body else { panic!("only IP is delivered") };
         assert_eq!(ip, *packet, "the edits changed more than MAC addresses");
         match (from, delivery.to) {
@@ -168,6 +186,14 @@ impl Fabric {
 
     fn now(&self) -> Now {
         Now { monotonic: Instant::from_nanos(0) + self.now, unix: self.now }
+    }
+}
+
+fn reason(verdict: &Verdict) -> Option<&'static str> {
+    match verdict {
+        Verdict::Deliver(_) | Verdict::Hold => None,
+        Verdict::Consume(what) => Some(what.as_str()),
+        Verdict::Drop(reason) => Some(reason.as_str()),
     }
 }
 

@@ -100,6 +100,11 @@ impl Counters {
         add(&self.dropped[reason.index()], packets.into());
     }
 
+    /// Fragments that were held are dropped, because their first one did not come (CT-61).
+    pub(crate) fn orphaned(&self, fragments: usize) {
+        add(&self.dropped[DropReason::FragmentOrphan.index()], fragments as u64);
+    }
+
     /// Packets were taken by the fabric itself.
     pub fn consumed(&self, what: Consumed, packets: u32) {
         add(&self.consumed[what.index()], packets.into());

@@ -13,6 +13,8 @@ pub(crate) enum End {
     Deliver(PortKey, Link, Option<u16>),
     /// Taken by the fabric, which may answer.
     Consume(Consumed, Option<Reply>),
+    /// Not yet: the fragment waits for its first one, and its walk will go on from here.
+    Hold,
     /// Dropped; the sender may be told.
     Drop(DropReason, Option<Reply>),
 }
@@ -37,6 +39,7 @@ impl Walked {
     pub(crate) fn end(&mut self, end: End, inbound: Result<Inbound<'_>, DropReason>) {
         (self.verdict, self.reply, self.link) = match end {
             End::Consume(what, reply) => (Verdict::Consume(what), reply, None),
+            End::Hold => (Verdict::Hold, None, None),
             End::Drop(reason, reply) => (Verdict::Drop(reason), reply, None),
             End::Deliver(to, link, fragment) => {
                 let delivery = inbound.and_then(|inbound| inbound.delivery(to, fragment));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use palisade_packet::{Body, Direction, IpPacket, PacketSummary, Transport};
+use palisade_packet::{Body, Direction, Fragment, IpPacket, PacketSummary, Transport};
 use palisade_policy::model::{AclAction, GroupIndex, Peer};
 use palisade_policy::{AclDecision, CompiledEni, CompiledSubnet, PortKey, RuleName, RuleSlot, Snapshot};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::outcome::{Reply, Verdict, Walked};
 use crate::reason::DropReason;
 use crate::stage::Stage;
-use crate::witness::{Event, Tracking, Witness};
+use crate::witness::{Event, FragmentFate, Tracking, Witness};
 
 /// What would happen to a packet.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -36,7 +36,7 @@ pub struct StageReport {
     pub at: String,
     /// `ingress` or `egress`, for the stages that have a direction.
     pub direction: Option<&'static str>,
-    /// `allowed`, `denied`, `passed` or `not-consulted`.
+    /// `allowed`, `denied`, `passed`, `held` or `not-consulted`.
     pub result: &'static str,
     /// The rule or entry that decided.
     pub rule: Option<String>,
@@ -49,7 +49,7 @@ pub struct StageReport {
 /// Where a packet ends.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct OutcomeReport {
-    /// `delivered`, `consumed` or `dropped`.
+    /// `delivered`, `consumed`, `held` or `dropped`.
     pub verdict: &'static str,
     /// Port it is delivered to.
     pub to: Option<String>,
@@ -83,9 +83,12 @@ impl Witness for Recorder<'_> {
                 let note = "a reserved address: no network ACL and no security group applies (RES-1)";
                 self.push(Stage::ServicePath, format!("service {service}"), "passed", note);
             }
-            Event::FragmentJoined => {
-                let note = "judged with the ports of its first fragment (CT-60)";
-                self.push(Stage::Fragments, self.here(), "passed", note);
+            Event::Fragment { eni, direction, fate } => self.fragment(eni, direction, fate),
+            Event::Orphaned { .. } => {} // never while explaining
+            Event::Resumed { to } => {
+                self.here = Some(self.eni(to));
+                let note = "decided before the fragment had to wait here (CT-61)";
+                self.push(Stage::HandOver, self.eni(to), "passed", note);
             }
             Event::GroupTracked { eni, direction } => {
                 let note = "belongs to a tracked connection: no rule is consulted (CT-3)";
@@ -177,11 +180,11 @@ impl<'s> Recorder<'s> {
             from: self.port(from),
             packet: packet.map_or_else(|| "unreadable frame".to_owned(), describe),
             stages: std::mem::take(&mut self.stages),
-            outcome: self.outcome(walked),
+            outcome: self.outcome(packet, walked),
         }
     }
 
-    fn outcome(&self, walked: &Walked) -> OutcomeReport {
+    fn outcome(&self, packet: Option<&PacketSummary>, walked: &Walked) -> OutcomeReport {
         let (verdict, to, reason, detail) = match walked.verdict {
             Verdict::Deliver(delivery) => {
                 let to = self.port(delivery.to);
@@ -189,25 +192,24 @@ impl<'s> Recorder<'s> {
                 ("delivered", Some(to), None, detail)
             }
             Verdict::Consume(what) => ("consumed", None, Some(what.as_str()), what.describe().to_owned()),
+            Verdict::Hold => ("held", None, None, packet.map(waiting).unwrap_or_default()),
             Verdict::Drop(reason) => ("dropped", None, Some(reason.as_str()), reason.describe().to_owned()),
         };
         OutcomeReport { verdict, to, reason, detail, reply: walked.reply.as_ref().map(reply) }
     }
 
-    /// Adds the stage of a drop of which the walk tells nothing but the reason; groups and ACLs have told of theirs.
+    /// Adds the stage of a drop of which the walk tells nothing but the reason; groups, ACLs and fragment bookkeeping have
+    /// told of theirs.
     fn denied(&mut self, reason: DropReason, from: PortKey) {
         let at = match reason.stage() {
             Stage::SecurityGroup | Stage::NetworkAcl => return,
+            Stage::Fragments if self.refused_a_fragment() => return,
             Stage::Route => ROUTER.to_owned(),
             Stage::Mtu if reason == DropReason::Mtu => ROUTER.to_owned(),
             Stage::Admission | Stage::ServicePath => self.port(from),
             _ => self.here.clone().unwrap_or_else(|| self.port(from)),
         };
         self.push(reason.stage(), at, "denied", reason.describe());
-    }
-
-    fn here(&self) -> String {
-        self.here.clone().unwrap_or_default()
     }
 
     fn push(&mut self, stage: Stage, at: String, result: &'static str, note: &str) {
@@ -268,6 +270,32 @@ impl<'s> Recorder<'s> {
         });
     }
 
+    fn fragment(&mut self, eni: &CompiledEni, direction: Direction, fate: FragmentFate) {
+        let (result, note) = match fate {
+            FragmentFate::First { releases: 0 } => {
+                ("passed", "the first fragment: later ones are judged with its ports (CT-60)".to_owned())
+            }
+            FragmentFate::First { releases } => {
+                ("passed", format!("the first fragment; held ones that follow it: {releases} (CT-61)"))
+            }
+            FragmentFate::Joined => {
+                ("passed", "judged with the ports of its first fragment (CT-60)".to_owned())
+            }
+            FragmentFate::Held => ("held", "its first fragment has not come (CT-61)".to_owned()),
+            FragmentFate::Dropped(reason) => ("denied", reason.describe().to_owned()),
+        };
+        self.here = Some(self.eni(eni));
+        self.push(Stage::Fragments, self.eni(eni), result, &note);
+        if let Some(stage) = self.stages.last_mut() {
+            stage.direction = Some(direction.as_str());
+        }
+    }
+
+    /// The last stage so far is fragment bookkeeping, and it let nothing pass.
+    fn refused_a_fragment(&self) -> bool {
+        self.stages.last().is_some_and(|last| (last.stage, last.result) == (Stage::Fragments, "denied"))
+    }
+
     fn same_subnet(&mut self, to: &CompiledEni, by_mac: bool) {
         let note =
             if by_mac { "its MAC address is the next hop (RT-5)" } else { "owns the destination (RT-5)" };
@@ -324,6 +352,15 @@ impl<'s> Recorder<'s> {
     }
 }
 
+/// What a held fragment waits for.
+fn waiting(summary: &PacketSummary) -> String {
+    let Body::Ip(IpPacket { source, destination, fragment: Some(fragment), .. }) = &summary.body else {
+        return String::new();
+    };
+    let id = fragment.identification;
+    format!("waits up to 1 s for the first fragment of datagram {id} from {source} to {destination} (CT-61)")
+}
+
 fn reply(reply: &Reply) -> String {
     match reply {
         Reply::Arp { address, mac } => format!("ARP: {address} is at {mac}"),
@@ -342,6 +379,13 @@ fn describe(summary: &PacketSummary) -> String {
 }
 
 fn describe_ip(ip: &IpPacket) -> String {
+    let fragment = ip.fragment.map(|Fragment { identification, offset, more, .. }| {
+        format!(" frag id {identification} offset {offset}{}", if more { " more" } else { "" })
+    });
+    describe_upper(ip) + &fragment.unwrap_or_default()
+}
+
+fn describe_upper(ip: &IpPacket) -> String {
     let IpPacket { source, destination, .. } = ip;
     let end = |address: &std::net::IpAddr, port: u16| std::net::SocketAddr::new(*address, port);
     match ip.transport {

@@ -1,7 +1,8 @@
 //! Hand-over (RT-5): to an ENI of the same subnet, directly, or to the implicit router and its route table.
 
-use palisade_policy::{CompiledEni, Snapshot};
+use palisade_policy::{CompiledEni, EniKey, Snapshot};
 
+use crate::fragments::Place;
 use crate::intake::{Inbound, Judged};
 use crate::outcome::Link;
 use crate::reason::DropReason;
@@ -37,6 +38,20 @@ impl<'s> Hop<'s> {
             cx.witness.saw(Event::Routed { to });
         }
         Self { target, leaves_subnet: true }
+    }
+
+    /// Takes up again what was decided before a fragment had to wait at its receiver (CT-61).
+    pub(crate) fn resume<W: Witness>(cx: &mut Context<'s, W>, receiver: EniKey, leaves_subnet: bool) -> Self {
+        let target = cx.snapshot.eni(receiver).ok_or(DropReason::PortMissing);
+        if let Ok(to) = target {
+            cx.witness.saw(Event::Resumed { to });
+        }
+        Self { target, leaves_subnet }
+    }
+
+    /// Where a fragment of this packet waits at its receiver.
+    pub(crate) const fn place(&self, b: &CompiledEni) -> Place {
+        Place::Receiver { eni: b.key, leaves_subnet: self.leaves_subnet }
     }
 
     /// The MAC addresses of the frame that `b` receives: a routed packet comes from its router, a neighbour's from

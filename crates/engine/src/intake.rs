@@ -2,8 +2,9 @@
 
 use palisade_packet::offload::Offload;
 use palisade_packet::{Body, IpPacket, Malformed, PacketSummary, Transport, parse};
-use palisade_policy::PortKey;
+use palisade_policy::{EniKey, PortKey};
 
+use crate::fragments::{Header, Place, Resumption};
 use crate::outcome::{Delivery, Received};
 use crate::reason::DropReason;
 
@@ -13,6 +14,9 @@ pub(crate) struct Inbound<'f> {
     pub(crate) frame: &'f [u8],
     pub(crate) summary: PacketSummary,
     pub(crate) offload: Offload,
+    pub(crate) received: Received,
+    /// Set if it is a fragment that was held (CT-61): where its walk goes on.
+    pub(crate) resumed: Option<&'f Resumption>,
 }
 
 /// The packet that policy judges: a later fragment wears the transport header of its first one (CT-60).
@@ -25,7 +29,11 @@ pub(crate) struct Judged {
 
 impl<'f> Inbound<'f> {
     /// Reads a frame. A tag outside the bytes and a cut-off frame are refused first: what they hide cannot be judged.
-    pub(crate) fn read(frame: &'f [u8], received: Received) -> Result<Self, DropReason> {
+    pub(crate) fn read(
+        frame: &'f [u8],
+        received: Received,
+        resumed: Option<&'f Resumption>,
+    ) -> Result<Self, DropReason> {
         if received.truncated {
             return Err(DropReason::Truncated);
         }
@@ -34,7 +42,7 @@ impl<'f> Inbound<'f> {
         }
         let summary = parse(frame)?;
         let offload = received.vnet.check(&summary).map_err(|_| DropReason::BadOffload)?;
-        Ok(Self { frame, summary, offload })
+        Ok(Self { frame, summary, offload, received, resumed })
     }
 
     /// Packets on the wire that the frame stands for.
@@ -53,6 +61,14 @@ impl<'f> Inbound<'f> {
         }
     }
 
+    /// If it was held at its receiver: at which ENI, and whether it left its subnet on the way there.
+    pub(crate) fn held_at_receiver(&self) -> Option<(EniKey, bool)> {
+        match self.resumed?.place {
+            Place::Sender => None,
+            Place::Receiver { eni, leaves_subnet } => Some((eni, leaves_subnet)),
+        }
+    }
+
     /// The frame as a port gets it.
     pub(crate) fn delivery(&self, to: PortKey, fragment: Option<u16>) -> Result<Delivery, DropReason> {
         Ok(Delivery { to, packet: self.ip()?, offload: self.offload, fragment })
@@ -66,7 +82,8 @@ impl Judged {
     }
 
     /// A later fragment, judged by the header of its first one.
-    pub(crate) fn later(ip: IpPacket, protocol: u8, transport: Transport) -> Self {
+    pub(crate) fn later(ip: IpPacket, header: Header) -> Self {
+        let Header { protocol, transport } = header;
         Self { ip: IpPacket { protocol, transport, ..ip }, later_fragment: true }
     }
 }

@@ -22,6 +22,7 @@ mod witness;
 pub use counters::{CounterValues, Counters, StageValues, Tally};
 pub use engine::Engine;
 pub use explain::{Explanation, OutcomeReport, StageReport};
+pub use fragments::{Holding, Released};
 pub use outcome::{Delivery, Link, Now, Outcome, Received, Reply, Side, Verdict, Walked};
 pub use reason::{Consumed, DropReason};
 pub use stage::Stage;

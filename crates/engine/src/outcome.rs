@@ -6,6 +6,7 @@ use palisade_conntrack::Instant;
 use palisade_packet::{IpPacket, offload::Offload, offload::VnetHeader};
 use palisade_policy::{EniKey, PortKey};
 
+use crate::fragments::Released;
 use crate::reason::{Consumed, DropReason};
 
 /// The time of a burst; the engine reads no clock.
@@ -29,7 +30,7 @@ pub struct Received {
 }
 
 /// What became of a frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub struct Outcome {
     /// Where the journey ended.
     pub verdict: Verdict,
@@ -37,6 +38,9 @@ pub struct Outcome {
     pub packets: u32,
     /// The reply buffer holds a frame to send back to the port this one came in by.
     pub reply: bool,
+    /// Fragments that wait no more on account of this frame, to be resumed after it in this order (CT-61). Almost always
+    /// empty, which takes no memory.
+    pub released: Vec<Released>,
 }
 
 /// Where a journey ended.
@@ -46,6 +50,8 @@ pub enum Verdict {
     Deliver(Delivery),
     /// The fabric took it.
     Consume(Consumed),
+    /// It is a fragment that came before its first one and waits for it; the engine has kept a copy (CT-61).
+    Hold,
     /// It is dropped.
     Drop(DropReason),
 }

@@ -131,7 +131,7 @@ reasons! {
         ReceiverMtu = "receiver-mtu",
         /// The destination is not one of the receiving ENI's addresses (RT-3).
         DestinationCheck = "destination-check",
-        /// A later fragment whose first fragment was not seen (CT-61).
+        /// A later fragment whose first fragment did not come in time, or for which there was no room to wait (CT-61).
         FragmentOrphan = "fragment-orphan",
         /// A fragment that overlaps another, or of a datagram that was given up (CT-63).
         FragmentInvalid = "fragment-invalid",
@@ -139,7 +139,7 @@ reasons! {
         PortFull = "port-full",
         /// The receiver's device is down or gone.
         PortDown = "port-down",
-        /// The receiver has no device.
+        /// The receiver has no device, or the sender is gone.
         PortMissing = "port-missing",
         /// The receiver's device refused the frame.
         PortRefused = "port-refused",

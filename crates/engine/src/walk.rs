@@ -9,7 +9,7 @@ use palisade_packet::Direction::{Egress, Ingress};
 use palisade_policy::{CompiledEni, InstanceKey, PortKey, Snapshot};
 
 use crate::end::{End, Step};
-use crate::fragments::Fragments;
+use crate::fragments::{Fragments, Released};
 use crate::handover::Hop;
 use crate::intake::{Inbound, Judged};
 use crate::outcome::{Side, Walked};
@@ -27,6 +27,8 @@ pub(crate) struct Context<'s, W> {
     pub(crate) commits: bool,
     /// While explaining: the instance at which side a would have opened an entry, which then counts (CT-70).
     pub(crate) foreseen: Option<InstanceKey>,
+    /// Fragments that wait no more on account of this packet (CT-61).
+    pub(crate) released: Vec<Released>,
     pub(crate) witness: W,
 }
 
@@ -55,20 +57,33 @@ fn journey<W: Witness>(
         PortKey::Service(key) => return service::from_service(cx, key, inbound),
         PortKey::Eni(key) => cx.snapshot.eni(key).ok_or(DropReason::PortMissing)?,
     };
-    let packet = admit::admit(cx, a, inbound)?;
-
-    let departure = side_a(cx, a, inbound, &packet);
-    walked.a = Some(Side::of(a, &departure));
-    let hop = departure?;
+    let hop = match inbound.held_at_receiver() {
+        Some((eni, leaves_subnet)) => Hop::resume(cx, eni, leaves_subnet),
+        None => departure(cx, a, inbound, walked)?,
+    };
 
     let b = hop.target?;
     let fragment = mtu::check(cx, a, b, &hop, inbound)?;
 
-    let arrival = side_b(cx, a, b, &hop, inbound);
+    let packet = fragments::join(cx, b, hop.place(b), a, inbound)?;
+    let arrival = side_b(cx, a, b, &hop, &packet);
     walked.b = Some(Side::of(b, &arrival));
     arrival?;
 
     Ok(End::Deliver(PortKey::Eni(b.key), hop.link(cx.snapshot, b), fragment))
+}
+
+/// From the sender's port to the end of its side.
+fn departure<'s, W: Witness>(
+    cx: &mut Context<'s, W>,
+    a: &'s CompiledEni,
+    inbound: &Inbound<'_>,
+    walked: &mut Walked,
+) -> Step<Hop<'s>> {
+    let packet = admit::admit(cx, a, inbound)?;
+    let departure = side_a(cx, a, inbound, &packet);
+    walked.a = Some(Side::of(a, &departure));
+    departure
 }
 
 /// Side a: what the sender's security groups and its subnet's ACL say.
@@ -91,9 +106,8 @@ fn side_b<'s, W: Witness>(
     a: &CompiledEni,
     b: &'s CompiledEni,
     hop: &Hop<'s>,
-    inbound: &Inbound<'_>,
+    packet: &Judged,
 ) -> Step<()> {
-    let packet = &fragments::join(cx, b, Ingress, inbound.ip()?)?;
     acl::judge(cx, b, Ingress, packet, hop)?;
     let pass = group::judge(cx, b, Ingress, packet, a.key)?;
     destination::check(cx, b, packet)?;

@@ -6,6 +6,7 @@ use palisade_packet::Direction;
 use palisade_policy::{AclDecision, CompiledEni, CompiledSubnet, RuleSlot};
 
 use crate::counters::Counters;
+use crate::reason::DropReason;
 
 /// One thing that happened on the way, in the order of the walk.
 #[derive(Clone, Copy, Debug)]
@@ -14,8 +15,12 @@ pub(crate) enum Event<'s> {
     Admitted { eni: &'s CompiledEni },
     /// The packet belongs to the service path, which nothing filters.
     ServicePath { service: &'s str },
-    /// A later fragment takes the ports of its first one.
-    FragmentJoined,
+    /// A fragment that has waited at its receiver goes on.
+    Resumed { to: &'s CompiledEni },
+    /// An ENI took account of a fragment.
+    Fragment { eni: &'s CompiledEni, direction: Direction, fate: FragmentFate },
+    /// Other fragments, which had waited in vain, are dropped.
+    Orphaned { fragments: usize },
     /// An entry of the connection table covers the packet.
     GroupTracked { eni: &'s CompiledEni, direction: Direction },
     /// An ICMP error about a flow of this ENI.
@@ -38,6 +43,19 @@ pub(crate) enum Event<'s> {
     PathMtu { mtu: u16, largest: u32, fragments: bool },
     /// The destination check passed or is off.
     DestinationChecked { eni: &'s CompiledEni },
+}
+
+/// What becomes of a fragment where account is taken of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FragmentFate {
+    /// It is a first one, for which so many have waited (CT-61).
+    First { releases: usize },
+    /// A later one takes the ports of its first one (CT-60).
+    Joined,
+    /// It waits for its first one (CT-61).
+    Held,
+    /// It may not go on (CT-61, CT-63).
+    Dropped(DropReason),
 }
 
 /// What becomes of a flow that rules allowed.
@@ -81,6 +99,7 @@ impl Witness for Counting<'_> {
             Event::GroupRule { direction, slot, .. } => counters.group(direction, Some(slot), packets),
             Event::GroupDenied { direction, .. } => counters.group(direction, None, packets),
             Event::GroupRelated { direction, .. } => counters.related(direction, packets),
+            Event::Orphaned { fragments } => counters.orphaned(fragments),
             _ => {}
         }
     }

@@ -79,6 +79,7 @@ impl Daemon {
             ports: describe(&ports, &status.ports),
             counters: (&status.counters).into(),
             connections,
+            held: status.holding.into(),
         }
     }
 

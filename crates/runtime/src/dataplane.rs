@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use palisade_engine::{CounterValues, Now};
+use palisade_engine::{CounterValues, Counters, Now};
 use palisade_io::Port;
 use palisade_policy::{PortKey, RuleSlot, Snapshot};
 
@@ -62,6 +62,8 @@ pub struct Dataplane {
 #[derive(Default)]
 struct Control {
     ports: BTreeMap<PortKey, Attached>,
+    /// What the control side itself drops: fragments held where nothing is any more.
+    counters: Counters,
     /// Counters of ports that were removed.
     departed: PortValues,
     /// Policies that a worker may still use; their state is retired with the next one that all have taken up.
@@ -108,13 +110,14 @@ impl Dataplane {
     /// [`RuntimeError::NotAcknowledged`] if a worker did not take it up in time. It is in force nevertheless.
     pub fn publish(&self, snapshot: Arc<Snapshot>) -> Result<u64, RuntimeError> {
         let mut control = self.control();
+        let control = &mut *control;
         self.crew.make_room(snapshot.rule_slots());
         let (old, epoch) = self.publication.publish_snapshot(snapshot);
         control.unretired.push(old);
         self.await_epoch(epoch)?;
         let new = self.publication.snapshot();
         for old in control.unretired.drain(..) {
-            self.judge.retire(&old, &new);
+            self.judge.retire(&control.counters, &old, &new);
         }
         Ok(new.generation())
     }
@@ -211,8 +214,9 @@ impl Dataplane {
                 .map(|port| port.status(&snapshot, self.crew.hand(port.worker)))
                 .collect(),
             workers,
-            counters: self.crew.counters(),
+            counters: self.counters(&control),
             connections: self.judge.connections(),
+            holding: self.judge.holding(),
         }
     }
 
@@ -223,19 +227,27 @@ impl Dataplane {
         let mut control = self.control();
         self.publication.stop();
         self.crew.dismiss();
+        self.judge.drain(&control.counters);
         let ports = std::mem::take(&mut control.ports);
         for attached in ports.values() {
             control.departed += attached.state.counters.values();
         }
         self.publication.publish_ports(PortTable::default());
         drop(ports);
-        self.totals(&control.departed)
+        self.totals(&control)
     }
 
-    fn totals(&self, ports: &PortValues) -> Totals {
-        let counters: CounterValues = self.crew.counters();
-        let connections = self.judge.connections();
-        Totals { laws: laws::check(&counters, ports, &connections), counters, ports: *ports, connections }
+    fn totals(&self, control: &Control) -> Totals {
+        let (counters, ports) = (self.counters(control), control.departed);
+        let (connections, holding) = (self.judge.connections(), self.judge.holding());
+        let laws = laws::check(&counters, &ports, &connections, holding);
+        Totals { counters, ports, connections, holding, laws }
+    }
+
+    fn counters(&self, control: &Control) -> CounterValues {
+        let mut sum = self.crew.counters();
+        sum += &control.counters.values();
+        sum
     }
 
     /// Wakes the workers and waits until they have taken up what was published up to an epoch.

@@ -1,13 +1,15 @@
 //! One burst, run to completion: every frame judged, then everything handed on, port by port.
 //!
-//! A forwarder belongs to one worker. Frames for one port keep the order in which they were judged, replies among them.
+//! A forwarder belongs to one worker. Frames for one port keep the order in which they were judged, replies among them, and
+//! fragments that had to wait right behind the frame that released them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use palisade_engine::{Counters, Delivery, DropReason, Now, Outcome, Received, Verdict};
+use palisade_engine::{Counters, Delivery, DropReason, Now, Outcome, Received, Released, Verdict};
 use palisade_io::{Burst, Outgoing};
 use palisade_packet::VnetHeader;
-use palisade_policy::Snapshot;
+use palisade_policy::{PortKey, Snapshot};
 
 use crate::judge::Judge;
 use crate::outlet::{Outlet, Place, Planned};
@@ -31,6 +33,8 @@ pub(crate) struct Forwarder {
     counters: Arc<Counters>,
     outlet: Outlet,
     reply: Vec<u8>,
+    /// Fragments that frames of the burst have released.
+    released: Vec<Released>,
     /// What goes out by each port, by its place in the table.
     queues: Vec<Vec<Planned>>,
     /// Places whose queue is not empty, in the order in which they were first used.
@@ -43,6 +47,7 @@ impl Forwarder {
             counters,
             outlet: Outlet::default(),
             reply: Vec::new(),
+            released: Vec::new(),
             queues: Vec::new(),
             touched: Vec::new(),
         }
@@ -74,23 +79,51 @@ impl Forwarder {
         info: Received,
     ) -> Outcome {
         let Scene { judge, snapshot, ports, now } = scene;
-        let outcome = judge.process(snapshot, &self.counters, now, from.key, frame, info, &mut self.reply);
-        if let Verdict::Deliver(delivery) = &outcome.verdict {
-            self.deliver(ports, at, frame, delivery, outcome.packets);
-        }
-        if outcome.reply {
-            self.answer(ports, from);
+        let mut outcome =
+            judge.process(snapshot, &self.counters, now, from.key, frame, info, &mut self.reply);
+        self.act(ports, from.key, Place::Burst(at), frame, &outcome);
+        if !outcome.released.is_empty() {
+            self.resume(scene, std::mem::take(&mut outcome.released).into());
         }
         outcome
     }
 
-    fn deliver(&mut self, ports: &PortTable, at: usize, frame: &mut [u8], delivery: &Delivery, packets: u32) {
+    /// Judges fragments that need not wait any more, and those that they release. All stay until the burst is handed on.
+    fn resume(&mut self, scene: Scene<'_>, mut waiting: VecDeque<Released>) {
+        let Scene { judge, snapshot, ports, now } = scene;
+        while let Some(mut fragment) = waiting.pop_front() {
+            let outcome = judge.resume(snapshot, &self.counters, now, &mut fragment, &mut self.reply);
+            let place = Place::Released(self.released.len());
+            self.act(ports, fragment.from(), place, fragment.frame_mut(), &outcome);
+            waiting.extend(outcome.released);
+            self.released.push(fragment);
+        }
+    }
+
+    /// Plans what goes out on account of a frame.
+    fn act(&mut self, ports: &PortTable, from: PortKey, place: Place, frame: &mut [u8], outcome: &Outcome) {
+        if let Verdict::Deliver(delivery) = &outcome.verdict {
+            self.deliver(ports, place, frame, delivery, outcome.packets);
+        }
+        if outcome.reply {
+            self.answer(ports, from);
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        ports: &PortTable,
+        from: Place,
+        frame: &mut [u8],
+        delivery: &Delivery,
+        packets: u32,
+    ) {
         let place = ports.place(delivery.to);
         let Some((place, port)) = place.and_then(|place| Some((place, ports.at(place)?))) else {
             return self.counters.dropped(DropReason::PortMissing, packets);
         };
         let queue = queue(&mut self.queues, &mut self.touched, place);
-        let planned = self.outlet.prepare(at, frame, delivery, port.can, queue);
+        let planned = self.outlet.prepare(from, frame, delivery, port.can, queue);
         // Law 1: the fragments beyond the first of each packet were generated here; what the plan lacks is lost here.
         self.counters.generated(planned.saturating_sub(packets));
         if planned < packets {
@@ -98,9 +131,9 @@ impl Forwarder {
         }
     }
 
-    fn answer(&mut self, ports: &PortTable, to: &PortState) {
+    fn answer(&mut self, ports: &PortTable, to: PortKey) {
         self.counters.generated(1);
-        match ports.place(to.key) {
+        match ports.place(to) {
             Some(place) => {
                 let planned = self.outlet.keep(&self.reply);
                 queue(&mut self.queues, &mut self.touched, place).push(planned);
@@ -110,13 +143,19 @@ impl Forwarder {
     }
 
     fn flush(&mut self, ports: &PortTable, frames: &[&[u8]]) {
-        let Self { counters, outlet, queues, touched, .. } = self;
+        let Self { counters, outlet, queues, touched, released, .. } = self;
+        let bytes = |place| match place {
+            Place::Burst(at) => frames.get(at).copied().unwrap_or_default(),
+            Place::Released(at) => released.get(at).map(Released::frame).unwrap_or_default(),
+            Place::Made(offset, len) => outlet.made(offset, len),
+        };
         for place in touched.drain(..) {
             let Some((queue, port)) = queues.get_mut(place).zip(ports.at(place)) else { continue };
-            queue.chunks(BATCH).for_each(|batch| send(counters, outlet, port, batch, frames));
+            queue.chunks(BATCH).for_each(|batch| send(counters, port, batch, bytes));
             queue.clear();
         }
         outlet.clear();
+        released.clear();
     }
 }
 
@@ -130,14 +169,11 @@ fn queue<'q>(queues: &'q mut [Vec<Planned>], touched: &mut Vec<usize>, place: us
 }
 
 /// Hands at most [`BATCH`] frames to a port and counts what became of them.
-fn send(counters: &Counters, outlet: &Outlet, port: &PortState, batch: &[Planned], frames: &[&[u8]]) {
+fn send<'f>(counters: &Counters, port: &PortState, batch: &[Planned], bytes: impl Fn(Place) -> &'f [u8]) {
     let mut outgoing: [Outgoing<'_>; BATCH] = [Outgoing { vnet: VnetHeader::default(), frame: &[] }; BATCH];
     let mut all = Traffic::default();
     for (slot, planned) in outgoing.iter_mut().zip(batch) {
-        let frame = match planned.place {
-            Place::Burst(at) => frames.get(at).copied().unwrap_or_default(),
-            Place::Made(offset, len) => outlet.made(offset, len),
-        };
+        let frame = bytes(planned.place);
         *slot = Outgoing { vnet: planned.vnet, frame };
         all.add(planned.packets, frame.len());
     }

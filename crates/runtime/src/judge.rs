@@ -1,7 +1,7 @@
 //! What a worker asks of the engine: a narrow view of it, so that the threads can be tested without a policy.
 
 use palisade_conntrack::ConnTotals;
-use palisade_engine::{Counters, Engine, Now, Outcome, Received};
+use palisade_engine::{Counters, Engine, Holding, Now, Outcome, Received, Released};
 use palisade_policy::{PortKey, Snapshot};
 
 /// Decides what becomes of frames. [`Engine`] is the one that Palisade runs with.
@@ -20,14 +20,32 @@ pub trait Judge: Send + Sync {
         reply: &mut Vec<u8>,
     ) -> Outcome;
 
-    /// Reclaims what has expired, at most `budget` entries; returns how many.
-    fn advance(&self, now: Now, budget: usize) -> usize;
+    /// Judges a fragment that another frame has released (CT-61), as [`Self::process`] does. It was counted as received
+    /// when it came in.
+    fn resume(
+        &self,
+        snapshot: &Snapshot,
+        counters: &Counters,
+        now: Now,
+        fragment: &mut Released,
+        reply: &mut Vec<u8>,
+    ) -> Outcome;
 
-    /// Ends the state of what `new` no longer has (CT-26), after no worker uses `old` any more.
-    fn retire(&self, old: &Snapshot, new: &Snapshot);
+    /// Reclaims what has expired, at most `budget` entries; returns how many. Drops, and counts, fragments held too long.
+    fn advance(&self, counters: &Counters, now: Now, budget: usize) -> usize;
+
+    /// Ends the state of what `new` no longer has (CT-26), after no worker uses `old` any more. Drops, and counts,
+    /// fragments held there.
+    fn retire(&self, counters: &Counters, old: &Snapshot, new: &Snapshot);
+
+    /// Drops, and counts, all fragments still held. No worker runs any more.
+    fn drain(&self, counters: &Counters);
 
     /// Connection counts.
     fn connections(&self) -> ConnTotals;
+
+    /// Fragments that are held.
+    fn holding(&self) -> Holding;
 }
 
 impl Judge for Engine {
@@ -44,15 +62,34 @@ impl Judge for Engine {
         self.process(snapshot, counters, now, from, frame, received, reply)
     }
 
-    fn advance(&self, now: Now, budget: usize) -> usize {
-        Self::advance(self, now, budget)
+    fn resume(
+        &self,
+        snapshot: &Snapshot,
+        counters: &Counters,
+        now: Now,
+        fragment: &mut Released,
+        reply: &mut Vec<u8>,
+    ) -> Outcome {
+        self.resume(snapshot, counters, now, fragment, reply)
     }
 
-    fn retire(&self, old: &Snapshot, new: &Snapshot) {
-        Self::retire(self, old, new);
+    fn advance(&self, counters: &Counters, now: Now, budget: usize) -> usize {
+        Self::advance(self, counters, now, budget)
+    }
+
+    fn retire(&self, counters: &Counters, old: &Snapshot, new: &Snapshot) {
+        Self::retire(self, counters, old, new);
+    }
+
+    fn drain(&self, counters: &Counters) {
+        Self::drain(self, counters);
     }
 
     fn connections(&self) -> ConnTotals {
         Self::connections(self).totals()
+    }
+
+    fn holding(&self) -> Holding {
+        Self::holding(self)
     }
 }

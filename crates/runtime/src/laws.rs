@@ -1,7 +1,7 @@
 //! The conservation laws: sums that agree however the traffic was, checked when the data plane stops.
 
 use palisade_conntrack::ConnTotals;
-use palisade_engine::CounterValues;
+use palisade_engine::{CounterValues, Holding};
 use serde::Serialize;
 
 use crate::status::PortValues;
@@ -30,9 +30,10 @@ pub(crate) fn check(
     counters: &CounterValues,
     ports: &PortValues,
     connections: &ConnTotals,
+    holding: Holding,
 ) -> Vec<LawResult> {
     vec![
-        packets(counters),
+        packets(counters, holding),
         received(counters, ports),
         sent(counters, ports),
         lives(connections),
@@ -40,12 +41,12 @@ pub(crate) fn check(
     ]
 }
 
-/// Law 1. Nothing is held: bursts run to completion.
-fn packets(counters: &CounterValues) -> LawResult {
+/// Law 1. Bursts run to completion, so that nothing is under way but the fragments that are held.
+fn packets(counters: &CounterValues, holding: Holding) -> LawResult {
     LawResult::new(
-        "packets in + generated = delivered + dropped + consumed",
+        "packets in + generated = delivered + dropped + consumed + held",
         counters.received + counters.generated,
-        counters.delivered + counters.dropped.total() + counters.consumed.total(),
+        counters.delivered + counters.dropped.total() + counters.consumed.total() + holding.fragments,
     )
 }
 
@@ -88,7 +89,7 @@ mod tests {
     use crate::status::Traffic;
 
     fn broken(counters: &Counters, ports: &PortValues, connections: &ConnTotals) -> Vec<&'static str> {
-        let laws = check(&counters.values(), ports, connections);
+        let laws = check(&counters.values(), ports, connections, Holding::default());
         laws.into_iter().filter(|law| !law.holds).map(|law| law.name).collect()
     }
 
@@ -101,7 +102,7 @@ mod tests {
         let counters = Counters::new();
         counters.received(3, 180);
         counters.dropped(DropReason::Mtu, 2);
-        let law = "packets in + generated = delivered + dropped + consumed";
+        let law = "packets in + generated = delivered + dropped + consumed + held";
         assert_eq!(broken(&counters, &received(3), &ConnTotals::default()), [law]);
         counters.dropped(DropReason::PortFull, 1);
         assert!(broken(&counters, &received(3), &ConnTotals::default()).is_empty());

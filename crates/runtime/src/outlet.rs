@@ -22,6 +22,8 @@ pub(crate) struct Planned {
 pub(crate) enum Place {
     /// The frame with this number in the burst, as it was received and edited.
     Burst(usize),
+    /// The fragment with this number among those released since the last burst was handed on.
+    Released(usize),
     /// Made here: offset and length in the outlet's buffer.
     Made(usize, usize),
 }
@@ -52,11 +54,11 @@ impl Outlet {
 
     /// Plans the frames that a packet becomes at a port and returns how many packets they are on the wire.
     ///
-    /// `at` is the frame's number in the burst. The result differs from the delivery's own count if the packet had to be
+    /// `place` is where the frame is. The result differs from the delivery's own count if the packet had to be
     /// fragmented: it is higher by the fragments made, or lower by packets that cannot be fragmented.
     pub(crate) fn prepare(
         &mut self,
-        at: usize,
+        place: Place,
         frame: &mut [u8],
         delivery: &Delivery,
         can: Capabilities,
@@ -79,10 +81,10 @@ impl Outlet {
             }
             (Offload::Partial, None) if !can.checksum => {
                 checksum::complete(frame, packet);
-                queue.push(whole(at, Offload::None, packet));
+                queue.push(whole(place, Offload::None, packet));
             }
-            (Offload::Valid, None) if !can.checksum => queue.push(whole(at, Offload::None, packet)),
-            (offload, None) => queue.push(whole(at, offload, packet)),
+            (Offload::Valid, None) if !can.checksum => queue.push(whole(place, Offload::None, packet)),
+            (offload, None) => queue.push(whole(place, offload, packet)),
         }
         queue[first..].iter().map(|planned| planned.packets).sum()
     }
@@ -141,8 +143,8 @@ fn keep(made: &mut Vec<u8>, frame: &[u8]) -> Planned {
     Planned { place: Place::Made(offset, frame.len()), vnet: VnetHeader::default(), packets: 1 }
 }
 
-fn whole(at: usize, offload: Offload, packet: &IpPacket) -> Planned {
-    Planned { place: Place::Burst(at), vnet: offload.header(packet), packets: offload.wire_packets(packet) }
+fn whole(place: Place, offload: Offload, packet: &IpPacket) -> Planned {
+    Planned { place, vnet: offload.header(packet), packets: offload.wire_packets(packet) }
 }
 
 /// Whether a port takes super-packets of this kind; it must then finish their checksums too.

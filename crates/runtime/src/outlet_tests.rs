@@ -60,13 +60,11 @@ fn prepare(mut frame: Vec<u8>, offload: Offload, fragment: Option<u16>, can: Cap
     let (mut outlet, mut planned) = (Outlet::default(), Vec::new());
     let before = frame.clone();
     let delivery = Delivery { to: PortKey::Eni(EniKey(1)), packet: ip_of(&frame), offload, fragment };
-    let packets = outlet.prepare(0, &mut frame, &delivery, can, &mut planned);
+    let packets = outlet.prepare(Place::Burst(0), &mut frame, &delivery, can, &mut planned);
     let bytes = |planned: &Planned| match planned.place {
-        Place::Burst(at) => {
-            assert_eq!(at, 0);
-            frame.clone()
-        }
+        Place::Burst(0) => frame.clone(),
         Place::Made(offset, len) => outlet.made(offset, len).to_vec(),
+        Place::Burst(_) | Place::Released(_) => panic!("not where it was"),
     };
     Made { before, frames: planned.iter().map(bytes).collect(), planned, packets }
 }

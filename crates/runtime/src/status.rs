@@ -3,7 +3,7 @@
 use std::ops::AddAssign;
 
 use palisade_conntrack::ConnTotals;
-use palisade_engine::CounterValues;
+use palisade_engine::{CounterValues, Holding};
 use serde::Serialize;
 
 use crate::laws::LawResult;
@@ -23,6 +23,8 @@ pub struct RuntimeStatus {
     pub counters: CounterValues,
     /// Connection counts.
     pub connections: ConnTotals,
+    /// Fragments that wait for their first one.
+    pub holding: Holding,
 }
 
 /// One worker.
@@ -101,6 +103,8 @@ pub struct Totals {
     pub ports: PortValues,
     /// Connection counts.
     pub connections: ConnTotals,
+    /// Fragments that still waited: none, since stopping drops them.
+    pub holding: Holding,
     /// The conservation laws, checked.
     pub laws: Vec<LawResult>,
 }

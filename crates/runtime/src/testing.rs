@@ -10,7 +10,9 @@ use std::{io, thread};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use palisade_conntrack::ConnTotals;
-use palisade_engine::{Consumed, Counters, Delivery, DropReason, Now, Outcome, Received, Verdict};
+use palisade_engine::{
+    Consumed, Counters, Delivery, DropReason, Holding, Now, Outcome, Received, Released, Verdict,
+};
 use palisade_io::{Burst, Capabilities, FrameInfo, Outgoing, Port, Receive, Transmit, TransmitError};
 use palisade_packet::{IpPacket, MacAddr, Offload, Transport};
 use palisade_policy::{EniKey, PortKey, Snapshot};
@@ -231,7 +233,7 @@ impl Judge for Obedient {
             }
         };
         match verdict {
-            Verdict::Deliver(_) => {}
+            Verdict::Deliver(_) | Verdict::Hold => {}
             Verdict::Consume(what) => counters.consumed(what, 1),
             Verdict::Drop(reason) => counters.dropped(reason, 1),
         }
@@ -239,20 +241,30 @@ impl Judge for Obedient {
             reply.clear();
             reply.extend_from_slice(frame);
         }
-        Outcome { verdict, packets: 1, reply: answers }
+        Outcome { verdict, packets: 1, reply: answers, released: Vec::new() }
     }
 
-    fn advance(&self, _: Now, _: usize) -> usize {
+    fn resume(&self, _: &Snapshot, _: &Counters, _: Now, _: &mut Released, _: &mut Vec<u8>) -> Outcome {
+        unreachable!("nothing is ever held")
+    }
+
+    fn advance(&self, _: &Counters, _: Now, _: usize) -> usize {
         *self.advanced.lock().unwrap() += 1;
         0
     }
 
-    fn retire(&self, old: &Snapshot, new: &Snapshot) {
+    fn retire(&self, _: &Counters, old: &Snapshot, new: &Snapshot) {
         self.retired.lock().unwrap().push((old.generation(), new.generation()));
     }
 
+    fn drain(&self, _: &Counters) {}
+
     fn connections(&self) -> ConnTotals {
         ConnTotals::default()
+    }
+
+    fn holding(&self) -> Holding {
+        Holding::default()
     }
 }
 

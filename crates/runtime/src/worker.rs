@@ -27,7 +27,7 @@ const EVENTS: usize = 64;
 const WAKE: u64 = u64::MAX;
 /// Time between two reclamations under load.
 const RECLAIM_EVERY: Duration = Duration::from_millis(10);
-/// Longest wait of the worker that keeps house, while there are connections and while there are none.
+/// Longest wait of the worker that keeps house, while there are connections or fragments held and while there are none.
 const WAIT_BUSY: Duration = Duration::from_millis(100);
 const WAIT_IDLE: Duration = Duration::from_secs(1);
 /// Time between two looks at every port: at what it lost, and whether one that failed has recovered.
@@ -232,9 +232,9 @@ impl Worker {
     /// Reclaims expired connections; returns when to do so again at the latest.
     fn reclaim(&self, budget: usize) -> Duration {
         let judge = &self.parts.judge;
-        match judge.advance(self.now, budget) {
+        match judge.advance(&self.parts.counters, self.now, budget) {
             reclaimed if reclaimed >= budget => RECLAIM_EVERY,
-            _ if judge.connections().alive > 0 => WAIT_BUSY,
+            _ if judge.connections().alive > 0 || judge.holding().fragments > 0 => WAIT_BUSY,
             _ => WAIT_IDLE,
         }
     }

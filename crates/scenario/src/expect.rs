@@ -12,6 +12,8 @@ pub enum Expectation {
     Delivered(String),
     /// `consumed WHAT`.
     Consumed(Consumed),
+    /// `held ENI`: a fragment that came before its first one waits there, where it was sent or where it is to go (CT-61).
+    Held(String),
     /// `dropped AT STAGE WHY`.
     Dropped {
         /// Where: the name of the ENI or the subnet, `service NAME`, or `router`.
@@ -38,7 +40,7 @@ pub enum Why {
     Reason(DropReason),
 }
 
-const FORM: &str = "`delivered PORT`, `consumed WHAT` or `dropped AT STAGE WHY`";
+const FORM: &str = "`delivered PORT`, `consumed WHAT`, `held ENI` or `dropped AT STAGE WHY`";
 
 impl Expectation {
     /// What a walk shows.
@@ -46,6 +48,9 @@ impl Expectation {
         let outcome = &walk.outcome;
         if let Some(to) = &outcome.to {
             return Self::Delivered(to.clone());
+        }
+        if let Some(last) = walk.stages.last().filter(|_| outcome.verdict == "held") {
+            return Self::Held(last.at.clone());
         }
         let name = outcome.reason.unwrap_or_default();
         match (DropReason::named(name), Consumed::named(name), walk.stages.last()) {
@@ -90,6 +95,7 @@ impl FromStr for Expectation {
             Some(("consumed", what)) => Consumed::named(what).map(Self::Consumed).ok_or_else(|| {
                 format!("`{what}` is nothing that the fabric consumes; one of: {}", names(&Consumed::ALL))
             }),
+            Some(("held", at)) => Ok(Self::Held(at.to_owned())),
             Some(("dropped", end)) => dropped(end),
             _ => Err(format!("`{text}` is not {FORM}")),
         }
@@ -143,6 +149,7 @@ impl fmt::Display for Expectation {
         match self {
             Self::Delivered(to) => write!(f, "delivered {to}"),
             Self::Consumed(what) => write!(f, "consumed {what}"),
+            Self::Held(at) => write!(f, "held {at}"),
             Self::Dropped { at, stage, why } => write!(f, "dropped {at} {stage} {why}"),
             Self::DroppedFor(reason) => write!(f, "dropped {reason}"),
         }
@@ -170,6 +177,7 @@ mod tests {
             "delivered b1",
             "delivered service dns",
             "consumed arp",
+            "held b1",
             "dropped b1 security-group no-rule",
             "dropped b network-acl 50",
             "dropped b network-acl *",
@@ -185,7 +193,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_what_can() {
         for (text, help) in [
-            ("deliver b1", "`delivered PORT`, `consumed WHAT` or `dropped AT STAGE WHY`"),
+            ("deliver b1", "`delivered PORT`, `consumed WHAT`, `held ENI` or `dropped AT STAGE WHY`"),
             ("consumed dns", "one of: arp, neighbour-discovery"),
             ("dropped no-rule", "nor a reason alone"),
             ("dropped b1 security-groups no-rule", "one of: admission, "),

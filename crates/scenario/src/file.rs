@@ -1,5 +1,6 @@
 //! The scenario file: what the world is, what happens when, what must be seen.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -29,7 +30,7 @@ pub struct Scenario {
 }
 
 /// One step.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// Virtual time since the start, such as `"1ms"`; never earlier than the step before.
@@ -42,6 +43,9 @@ pub struct Step {
     /// What becomes of it; stands wherever `send` does.
     #[serde(default, deserialize_with = "text")]
     pub expect: Option<Expectation>,
+    /// What becomes of the held fragments that it releases (CT-61), all of them and in order; absent: it releases none.
+    #[serde(default, deserialize_with = "texts")]
+    pub released: Vec<Expectation>,
     /// What the receiver's side sends back to the sender, such as an ICMP error; absent: not looked at.
     pub reply: Option<bool>,
     /// The frame that goes back to the sender: `arp ADDRESS is-at MAC`, `neighbour ADDRESS is-at MAC` (MAC: `router` or the
@@ -56,6 +60,11 @@ pub struct Step {
     pub conns: Option<Vec<String>>,
     /// How many connections there must be, of all ENIs together.
     pub conns_total: Option<usize>,
+    /// How many fragments are held after the step, at all ENIs together (CT-61).
+    pub held: Option<u64>,
+    /// How many packets have been dropped since the start, by the name of the reason.
+    #[serde(default)]
+    pub drops: BTreeMap<String, u64>,
 }
 
 /// The scenario cannot be read or run.
@@ -182,6 +191,13 @@ fn text<'de, D: serde::Deserializer<'de>, T: FromStr<Err: Display>>(
 ) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+fn texts<'de, D: serde::Deserializer<'de>, T: FromStr<Err: Display>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
 }
 
 fn span<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -1,16 +1,17 @@
 //! The stage in process: the engine itself, no thread, no device.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_conntrack::{ConnView, Instant};
-use palisade_engine::{Counters, Engine, Explanation, Now, Received, Verdict};
+use palisade_engine::{Counters, DropReason, Engine, Explanation, Now, Outcome, Received, Released, Verdict};
 use palisade_packet::VnetHeader;
-use palisade_policy::{Diagnostics, Snapshot, draft};
+use palisade_policy::{Diagnostics, PortKey, Snapshot, draft};
 use toml::Table;
 
 use crate::notation::Frame;
-use crate::stage::{Arrival, Halt, Law, Seen, Stage};
+use crate::stage::{Arrival, Counts, Halt, Law, Resumed, Seen, Stage};
 
 /// Room for connections; no scenario needs more.
 const CONNECTIONS: usize = 65_536;
@@ -37,13 +38,50 @@ impl InProcess {
     fn now(&self) -> Now {
         Now { monotonic: Instant::from_nanos(0) + self.now, unix: self.now }
     }
+
+    /// Counts what leaves by a port and tells what there is to see.
+    fn see(&self, from: PortKey, outcome: &Outcome, bytes: &[u8], reply: Vec<u8>) -> Seen {
+        let mut seen = Seen::default();
+        if outcome.reply {
+            self.counters.generated(1);
+            self.counters.delivered(1, reply.len());
+            seen.arrivals.push(Arrival { port: from, vnet: VnetHeader::default(), bytes: reply });
+        }
+        match outcome.verdict {
+            Verdict::Deliver(delivery) => {
+                self.counters.delivered(outcome.packets, bytes.len());
+                let vnet = delivery.offload.header(&delivery.packet);
+                seen.arrivals.push(Arrival { port: delivery.to, vnet, bytes: bytes.to_vec() });
+            }
+            Verdict::Consume(what) => seen.reasons.push(what.as_str()),
+            Verdict::Hold => seen.held = true,
+            Verdict::Drop(reason) => seen.reasons.push(reason.as_str()),
+        }
+        seen
+    }
+
+    /// Sends on what a frame has released, and what that releases.
+    fn resume(&self, released: Vec<Released>) -> Vec<Resumed> {
+        let (mut waiting, mut resumed) = (VecDeque::from(released), Vec::new());
+        while let Some(mut fragment) = waiting.pop_front() {
+            let (now, port, bytes) = (self.now(), fragment.from(), fragment.frame().to_vec());
+            let walk = self.engine.explain_released(&self.snapshot, now, &fragment);
+            let mut reply = Vec::new();
+            let outcome = self.engine.resume(&self.snapshot, &self.counters, now, &mut fragment, &mut reply);
+            let seen = self.see(port, &outcome, fragment.frame(), reply);
+            waiting.extend(outcome.released);
+            let vnet = fragment.received().vnet;
+            resumed.push(Resumed { frame: Frame { port, bytes, vnet }, walk, seen });
+        }
+        resumed
+    }
 }
 
 impl Stage for InProcess {
     fn advance(&mut self, now: Duration) -> Result<(), Halt> {
         self.now = now;
         if self.reclaims {
-            self.engine.advance(self.now(), usize::MAX);
+            self.engine.advance(&self.counters, self.now(), usize::MAX);
         }
         Ok(())
     }
@@ -53,7 +91,7 @@ impl Stage for InProcess {
             draft::load("world", &world.to_string()).map_err(|error| Halt::Failed(error.to_string()))?;
         let next = Snapshot::compile(vpc, Some(&self.snapshot));
         self.counters.ensure_rules(next.rule_slots());
-        self.engine.retire(&self.snapshot, &next);
+        self.engine.retire(&self.counters, &self.snapshot, &next);
         self.snapshot = Arc::new(next);
         Ok(())
     }
@@ -71,26 +109,20 @@ impl Stage for InProcess {
         let (snapshot, counters, now) = (&self.snapshot, &self.counters, self.now());
         let outcome =
             self.engine.process(snapshot, counters, now, frame.port, &mut bytes, received(frame), &mut reply);
-        let mut seen = Seen::default();
-        if outcome.reply {
-            counters.generated(1);
-            counters.delivered(1, reply.len());
-            seen.arrivals.push(Arrival { port: frame.port, vnet: VnetHeader::default(), bytes: reply });
-        }
-        match outcome.verdict {
-            Verdict::Deliver(delivery) => {
-                counters.delivered(outcome.packets, bytes.len());
-                let vnet = delivery.offload.header(&delivery.packet);
-                seen.arrivals.push(Arrival { port: delivery.to, vnet, bytes });
-            }
-            Verdict::Consume(what) => seen.reasons.push(what.as_str()),
-            Verdict::Drop(reason) => seen.reasons.push(reason.as_str()),
-        }
+        let mut seen = self.see(frame.port, &outcome, &bytes, reply);
+        seen.released = self.resume(outcome.released);
         Ok(seen)
     }
 
     fn connections(&self) -> Vec<ConnView> {
         self.engine.connections().list(self.now().monotonic)
+    }
+
+    fn counts(&self) -> Counts {
+        self.engine.advance(&self.counters, self.now(), 0);
+        let values = self.counters.values();
+        let drops = DropReason::ALL.map(|reason| (reason, values.dropped_for(reason)));
+        Counts { held: self.engine.holding().fragments, drops: drops.into() }
     }
 
     /// Architecture's conservation laws 1, 3 and 4.
@@ -102,9 +134,12 @@ impl Stage for InProcess {
         let related: u64 = stages.iter().map(|stage| stage.related).sum();
         Ok(vec![
             Law {
-                name: "packets in + generated = delivered + dropped + consumed",
+                name: "packets in + generated = delivered + dropped + consumed + held",
                 left: values.received + values.generated,
-                right: values.delivered + values.dropped.total() + values.consumed.total(),
+                right: values.delivered
+                    + values.dropped.total()
+                    + values.consumed.total()
+                    + self.engine.holding().fragments,
             },
             Law {
                 name: "rule hits + default denials + related = packets that reached a stage",

@@ -9,7 +9,7 @@ use crate::expect::Expectation;
 use crate::file::Step;
 use crate::notation::Frame;
 use crate::run::Failure;
-use crate::stage::{Arrival, Seen};
+use crate::stage::{Arrival, Resumed, Seen};
 use crate::wire;
 
 /// Everything about a packet that is not as it must be.
@@ -23,17 +23,36 @@ pub(crate) fn packet(
     let (answers, deliveries): (Vec<_>, Vec<_>) =
         seen.arrivals.iter().partition(|arrival| arrival.port == frame.port);
     let mut judgement = Judgement { walk, failures: Vec::new() };
-    let told = describe(snapshot, walk, &deliveries, &seen.reasons);
+    let told = describe(snapshot, walk, &deliveries, seen);
     judgement.check(
         is_coherent(walk),
         || "an explanation that agrees with itself".to_owned(),
         || told.clone(),
     );
-    judgement.same("explain to say", &explained(walk), &outcome(snapshot, &deliveries, &seen.reasons));
+    judgement.same("explain to say", &explained(walk), &outcome(snapshot, &deliveries, seen));
     judgement.expected(step.expect.as_ref(), &told, &seen.reasons);
     judgement.unchanged(snapshot, frame, &deliveries);
     judgement.answered(step, snapshot, &answers);
     judgement.failures
+}
+
+/// Everything that is not as it must be about fragments that a packet released.
+pub(crate) fn released(expected: &[Expectation], snapshot: &Snapshot, released: &[Resumed]) -> Vec<Failure> {
+    const NO_MORE: &str = "no more fragments released";
+    let mut failures = Vec::new();
+    for (at, Resumed { frame, walk, seen }) in released.iter().enumerate() {
+        let step = Step { expect: expected.get(at).cloned(), reply: Some(false), ..Step::default() };
+        failures.extend(packet(&step, snapshot, frame, walk, seen));
+        if step.expect.is_none() {
+            let told = describe(snapshot, walk, &seen.arrivals.iter().collect::<Vec<_>>(), seen);
+            let walk = Some(walk.clone());
+            failures.push(Failure { walk, ..Failure::plain(NO_MORE.to_owned(), told) });
+        }
+    }
+    let missing = expected.iter().skip(released.len());
+    failures
+        .extend(missing.map(|it| Failure::plain(format!("a released fragment {it}"), NO_MORE.to_owned())));
+    failures
 }
 
 /// The failures of one packet.
@@ -86,29 +105,32 @@ impl Judgement<'_> {
     }
 }
 
-/// `delivered PORT`, `dropped REASON` or `consumed WHAT`, as `explain` foresaw it.
+/// `delivered PORT`, the reason of a drop, what consumed it, or `held`, as `explain` foresaw it.
 fn explained(walk: &Explanation) -> String {
     let outcome = &walk.outcome;
-    match &outcome.to {
-        Some(to) => format!("{} {to}", outcome.verdict),
-        None => outcome.reason.unwrap_or_default().to_owned(),
+    match (&outcome.to, outcome.reason) {
+        (Some(to), _) => format!("{} {to}", outcome.verdict),
+        (None, Some(reason)) => reason.to_owned(),
+        (None, None) => outcome.verdict.to_owned(),
     }
 }
 
 /// The same, as it came.
-fn outcome(snapshot: &Snapshot, deliveries: &[&Arrival], reasons: &[&str]) -> String {
+fn outcome(snapshot: &Snapshot, deliveries: &[&Arrival], seen: &Seen) -> String {
     let mut ends: Vec<String> =
         deliveries.iter().map(|it| format!("delivered {}", name(snapshot, it.port))).collect();
     ends.dedup();
-    ends.extend(reasons.iter().map(|&reason| reason.to_owned()));
+    ends.extend(seen.reasons.iter().map(|&reason| reason.to_owned()));
+    ends.extend(seen.held.then(|| "held".to_owned()));
     if ends.is_empty() { "nothing".to_owned() } else { ends.join(" and ") }
 }
 
 /// What is seen, and where the walk says that it happened.
-fn describe(snapshot: &Snapshot, walk: &Explanation, deliveries: &[&Arrival], reasons: &[&str]) -> String {
-    match (deliveries, reasons) {
+fn describe(snapshot: &Snapshot, walk: &Explanation, deliveries: &[&Arrival], seen: &Seen) -> String {
+    match (deliveries, &*seen.reasons) {
         ([], [reason]) if walk.outcome.reason == Some(*reason) => Expectation::of(walk).to_string(),
-        _ => outcome(snapshot, deliveries, reasons),
+        ([], []) if seen.held && walk.outcome.verdict == "held" => Expectation::of(walk).to_string(),
+        _ => outcome(snapshot, deliveries, seen),
     }
 }
 
@@ -133,6 +155,7 @@ fn fits(last: &StageReport, reason: DropReason) -> bool {
         DropReason::AclIngressDefault => (Some("ingress"), Some(false)),
         DropReason::AclEgressEntry => (Some("egress"), Some(true)),
         DropReason::AclEgressDefault => (Some("egress"), Some(false)),
+        DropReason::FragmentOrphan | DropReason::FragmentInvalid => (last.direction, None),
         _ => (None, None),
     };
     last.stage == reason.stage() && (last.direction, by_entry) == wanted

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use palisade_engine::Explanation;
+use palisade_engine::{DropReason, Explanation};
 use palisade_policy::Snapshot;
 use serde::Serialize;
 use toml::Table;
@@ -13,8 +13,8 @@ use crate::conns::{self, Seen as Conn};
 use crate::file::{Scenario, ScenarioError, Step, merge};
 use crate::in_process::InProcess;
 use crate::judge;
-use crate::notation;
-use crate::stage::{Halt, Law, Stage};
+use crate::notation::{self, Frame};
+use crate::stage::{Halt, Law, Resumed, Stage};
 
 /// What a run showed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -110,7 +110,7 @@ pub fn run_file_on<S: Stage>(
 fn play<S: Stage>(scenario: &Scenario, world: Table, stage: S) -> Result<Report, ScenarioError> {
     let title = scenario.title.clone();
     let mut report = Report { title, steps: 0, failures: Vec::new(), not_playable: None };
-    let mut play = Play { world, stage, now: Duration::ZERO };
+    let mut play = Play { world, stage, now: Duration::ZERO, held: Vec::new() };
     for (number, step) in (1..).zip(&scenario.steps) {
         match play.step(step) {
             Ok(seen) => {
@@ -140,6 +140,8 @@ struct Play<S> {
     world: Table,
     stage: S,
     now: Duration,
+    /// Fragments that the stage holds, as they were sent; those that were dropped after a while are among them.
+    held: Vec<Frame>,
 }
 
 impl<S: Stage> Play<S> {
@@ -157,6 +159,7 @@ impl<S: Stage> Play<S> {
             }
             failures.extend(self.send(packet, step)?);
         }
+        failures.extend(self.counts(step)?);
         if let Some(expected) = &step.conns {
             failures.extend(self.connections(expected));
         }
@@ -188,7 +191,39 @@ impl<S: Stage> Play<S> {
         let frame = notation::parse(packet).and_then(|spec| spec.frame(&snapshot)).map_err(invalid)?;
         let walk = self.stage.explain(&frame);
         let seen = self.stage.send(&frame)?;
-        Ok(judge::packet(step, &snapshot, &frame, &walk, &seen))
+        let mut failures = judge::packet(step, &snapshot, &frame, &walk, &seen);
+        failures.extend(judge::released(&step.released, &snapshot, &seen.released));
+        failures.extend(seen.released.iter().filter_map(|resumed| self.was_held(resumed)));
+        let again = seen.released.into_iter().filter(|resumed| resumed.seen.held);
+        self.held.extend(again.map(|resumed| resumed.frame).chain(seen.held.then_some(frame)));
+        Ok(failures)
+    }
+
+    /// A fragment that is released is one that was held, byte for byte.
+    fn was_held(&mut self, resumed: &Resumed) -> Option<Failure> {
+        let Some(at) = self.held.iter().position(|held| *held == resumed.frame) else {
+            let seen = format!("{:02x?}", resumed.frame.bytes);
+            return Some(Failure::plain("released only what was held".to_owned(), seen));
+        };
+        self.held.remove(at);
+        None
+    }
+
+    fn counts(&self, step: &Step) -> Result<Vec<Failure>, Halt> {
+        let counts = self.stage.counts();
+        let mut failures = Vec::new();
+        if let Some(expected) = step.held.filter(|expected| *expected != counts.held) {
+            failures.push(Failure::plain(format!("{expected} fragments held"), counts.held.to_string()));
+        }
+        for (name, expected) in &step.drops {
+            let unknown = || Halt::Failed(format!("`{name}` is not the name of a reason to drop"));
+            let reason = DropReason::named(name).ok_or_else(unknown)?;
+            let seen = counts.drops.get(&reason).copied().unwrap_or_default();
+            if seen != *expected {
+                failures.push(Failure::plain(format!("{expected} dropped for {name}"), seen.to_string()));
+            }
+        }
+        Ok(failures)
     }
 
     fn connections(&self, expected: &[String]) -> Vec<Failure> {

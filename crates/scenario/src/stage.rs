@@ -1,10 +1,11 @@
 //! Where a scenario is played: whatever carries out its steps. What must be seen is judged elsewhere, in one place for all.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_conntrack::ConnView;
-use palisade_engine::Explanation;
+use palisade_engine::{DropReason, Explanation};
 use palisade_packet::VnetHeader;
 use palisade_policy::{PortKey, Snapshot};
 use toml::Table;
@@ -43,6 +44,9 @@ pub trait Stage {
     /// The connections at this moment.
     fn connections(&self) -> Vec<ConnView>;
 
+    /// What is held and has been dropped at this moment. A fragment whose time is over by now is dropped by now.
+    fn counts(&self) -> Counts;
+
     /// Ends the play and tells how the conservation laws stand.
     ///
     /// # Errors
@@ -61,6 +65,30 @@ pub struct Seen {
     pub arrivals: Vec<Arrival>,
     /// Names of the counters that moved, of those that count drops and what the fabric consumes.
     pub reasons: Vec<&'static str>,
+    /// It is a fragment that is held (CT-61).
+    pub held: bool,
+    /// Fragments that it released, in this order.
+    pub released: Vec<Resumed>,
+}
+
+/// A fragment that was held, and what came of it in the end, or that it is held again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resumed {
+    /// As it was sent.
+    pub frame: Frame,
+    /// What would become of it, as `explain` had it.
+    pub walk: Explanation,
+    /// What came of it; it releases nothing itself.
+    pub seen: Seen,
+}
+
+/// What has been counted since the start.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Fragments that are held now.
+    pub held: u64,
+    /// Packets dropped, by reason; reasons that did not occur may be absent.
+    pub drops: BTreeMap<DropReason, u64>,
 }
 
 /// A frame that came out of a port.

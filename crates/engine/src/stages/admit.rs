@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use palisade_packet::{Direction, IpPacket, MacAddr};
+use palisade_packet::{IpPacket, MacAddr};
 use palisade_policy::CompiledEni;
 
 use crate::end::Step;
+use crate::fragments::Place;
 use crate::intake::{Inbound, Judged, sane};
 use crate::reason::DropReason;
 use crate::stages::{fragments, link, service};
@@ -26,19 +27,20 @@ pub(crate) fn admit<'s, W: Witness>(
     known_mac(cx, a, inbound.summary.destination_mac)?;
     service::from_guest(cx, a, inbound, &ip)?;
     honest_source(cx, a, &ip)?;
-    sound(cx, a, &ip)?;
+    sound(cx, a, inbound, ip)?;
     single_destination(cx, a, ip.destination)?;
     cx.witness.saw(Event::Admitted { eni: a });
-    fragments::join(cx, a, Direction::Egress, ip)
+    fragments::join(cx, a, Place::Sender, a, inbound)
 }
 
 /// Header sanity. An unsound fragment takes its whole datagram with it (CT-63).
-fn sound<W>(cx: &Context<'_, W>, a: &CompiledEni, ip: &IpPacket) -> Result<(), DropReason> {
-    sane(ip).inspect_err(|_| {
-        if cx.commits {
-            cx.fragments.condemn(a.key, Direction::Egress, ip, cx.now);
-        }
-    })
+fn sound<W: Witness>(
+    cx: &mut Context<'_, W>,
+    a: &CompiledEni,
+    inbound: &Inbound<'_>,
+    ip: IpPacket,
+) -> Result<(), DropReason> {
+    sane(&ip).inspect_err(|_| fragments::condemn(cx, a, inbound, ip))
 }
 
 /// The router's MAC address, or that of another ENI of the subnet (RT-5).

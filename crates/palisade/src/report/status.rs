@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use palisade_conntrack::ConnTotals;
-use palisade_engine::{Consumed, CounterValues, DropReason, StageValues};
+use palisade_engine::{Consumed, CounterValues, DropReason, Holding, StageValues};
 use palisade_runtime::{PortValues, Traffic, WorkerStatus};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,8 @@ pub(crate) struct StatusReport {
     pub(crate) counters: Counters,
     /// The connection table.
     pub(crate) connections: Connections,
+    /// Fragments that wait for their first one.
+    pub(crate) held: Held,
 }
 
 /// A thread that forwards.
@@ -166,6 +168,15 @@ pub(crate) struct Connections {
     pub(crate) instances: Vec<Allowance>,
 }
 
+/// Fragments that wait for their first one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Held {
+    /// How many.
+    pub(crate) fragments: u64,
+    /// Bytes of their frames.
+    pub(crate) bytes: u64,
+}
+
 /// An instance's allowance of tracked connections.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Allowance {
@@ -233,6 +244,12 @@ impl Connections {
     }
 }
 
+impl From<Holding> for Held {
+    fn from(holding: Holding) -> Self {
+        Self { fragments: holding.fragments, bytes: holding.bytes }
+    }
+}
+
 fn occurring(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
     let found = counts.iter().filter(|(_, count)| *count > 0);
     found.map(|(name, count)| ((*name).to_owned(), *count)).collect()
@@ -263,7 +280,8 @@ impl StatusReport {
             writeln!(out, "worker {}: {ports}{BAD}{state}{BAD:#}", worker.name)?;
         }
         self.counters.write_sum(out)?;
-        self.connections.write_sum(out)
+        self.connections.write_sum(out)?;
+        self.held.write(out)
     }
 
     fn ports(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -364,6 +382,16 @@ impl Connections {
         }
         writeln!(out)?;
         table.write(out)
+    }
+}
+
+impl Held {
+    /// Writes one line, if any fragment waits.
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.fragments == 0 {
+            return Ok(());
+        }
+        writeln!(out, "fragments held: {} ({})", self.fragments, bytes(self.bytes))
     }
 }
 

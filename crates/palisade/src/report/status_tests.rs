@@ -24,6 +24,7 @@ pub(crate) fn status() -> StatusReport {
             instances: vec![allowance("web-1", 2), allowance("db-1", 0)],
             ..Connections::default()
         },
+        held: Held::default(),
     }
 }
 
@@ -101,12 +102,14 @@ fn trouble_is_pointed_out() {
     let mut report = status();
     report.published_generation = 4;
     report.workers[0].running = false;
+    report.held = Held { fragments: 3, bytes: 4500 };
     let text = written(&report);
     assert!(
         text.contains("generation 3 of /etc/palisade/vpc.toml (generation 4 is being taken up)"),
         "{text}"
     );
     assert!(text.contains("worker palisade-w0: 2 ports does not run any more"), "{text}");
+    assert!(text.contains("\nfragments held: 3 (4.5 kB)\n"), "{text}");
 }
 
 #[test]
@@ -119,7 +122,7 @@ fn the_keys_of_the_json_form_stay() {
     };
     assert_eq!(
         keys(&json),
-        "config connections counters generation pid ports published_generation uptime_seconds version vpc workers"
+        "config connections counters generation held pid ports published_generation uptime_seconds version vpc workers"
     );
     assert_eq!(
         keys(&json["ports"][0]),
@@ -132,5 +135,6 @@ fn the_keys_of_the_json_form_stay() {
     );
     assert_eq!(json["counters"]["dropped"]["bad-offload"], 40);
     assert_eq!(keys(&json["connections"]), "alive closed created expired instances limit removed");
+    assert_eq!(keys(&json["held"]), "bytes fragments");
     assert_eq!(serde_json::from_value::<StatusReport>(json).unwrap(), status());
 }
