@@ -66,7 +66,7 @@ impl Speaker<'_> {
     ) -> Step<()> {
         match ip.transport {
             Transport::Icmp(icmp) if icmp.v6 => self.icmpv6(frame, ip, &icmp, mac_of),
-            Transport::Udp { source, destination } => dhcp(ip, source, destination),
+            Transport::Udp { source, destination } => self.dhcp(ip, source, destination),
             _ => Ok(()),
         }
     }
@@ -89,7 +89,11 @@ impl Speaker<'_> {
             NdpMessage::Solicitation(neighbour) | NdpMessage::Advertisement(neighbour) => Some(neighbour),
             NdpMessage::Other => None,
         };
-        if !self.owns_source(ip.source) || named.is_some_and(|neighbour| !neighbour.speaks_only_for(self.mac))
+        // Only who asks may lack an address of its own; an advertisement from `::` speaks for nobody (RES-40b).
+        let nobody = ip.source.is_unspecified() && matches!(message, NdpMessage::Advertisement(_));
+        if nobody
+            || !self.owns_source(ip.source)
+            || named.is_some_and(|neighbour| !neighbour.speaks_only_for(self.mac))
         {
             return Err(DropReason::NdpSpoof.into());
         }
@@ -114,15 +118,24 @@ impl Speaker<'_> {
     fn owns(&self, address: IpAddr) -> bool {
         self.addresses.contains(&address)
     }
-}
 
-/// DHCP from a guest goes to the fabric alone, and no guest acts as a server (RES-31).
-fn dhcp(ip: &IpPacket, source: u16, destination: u16) -> Step<()> {
-    let consumed = match (ip.destination, source, destination) {
-        (IpAddr::V4(_), 67, _) => return Err(DropReason::DhcpServer.into()),
-        (IpAddr::V4(to), 68, 67) => to == Ipv4Addr::BROADCAST || ip.source.is_unspecified(),
-        (IpAddr::V6(to), 546, 547) => to == ALL_DHCP_SERVERS,
-        _ => false,
-    };
-    if consumed { Err(End::Consume(Consumed::Dhcp, None)) } else { Ok(()) }
+    /// DHCP from a guest goes to the fabric alone, which listens to nobody who speaks for another (RES-43), and no guest
+    /// acts as a server (RES-31).
+    fn dhcp(&self, ip: &IpPacket, source: u16, destination: u16) -> Step<()> {
+        let consumed = match (ip.destination, source, destination) {
+            (IpAddr::V4(_), 67, _) => return Err(DropReason::DhcpServer.into()),
+            (IpAddr::V4(to), 68, 67) => to == Ipv4Addr::BROADCAST || ip.source.is_unspecified(),
+            (IpAddr::V6(to), 546, 547) => to == ALL_DHCP_SERVERS,
+            _ => false,
+        };
+        let honest = match ip.source {
+            IpAddr::V4(v4) => v4.is_unspecified() || self.owns(ip.source),
+            IpAddr::V6(v6) => v6.is_unicast_link_local() || self.owns(ip.source),
+        };
+        match (consumed, honest) {
+            (false, _) => Ok(()),
+            (true, true) => Err(End::Consume(Consumed::Dhcp, None)),
+            (true, false) => Err(DropReason::SourceCheck.into()),
+        }
+    }
 }
