@@ -2,10 +2,11 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_conntrack::Instant;
-use palisade_engine::{Counters, Engine, Now, Outcome, Received};
+use palisade_engine::{Counters, Engine, FlowCache, Lane, Now, Outcome, Received};
 use palisade_policy::{PortKey, Snapshot, draft};
 use palisade_scenario::notation::{self, Frame};
 
@@ -99,8 +100,7 @@ pub struct Bed {
     /// The world.
     pub snapshot: Snapshot,
     engine: Engine,
-    counters: Counters,
-    reply: Vec<u8>,
+    lane: Lane,
     now: Duration,
 }
 
@@ -111,26 +111,21 @@ impl Bed {
         let snapshot = world(acl_entries, group_rules);
         let counters = Counters::new();
         counters.ensure_rules(snapshot.rule_slots());
-        Self {
-            snapshot,
-            engine: Engine::new(connections),
-            counters,
-            reply: Vec::with_capacity(2048),
-            now: Duration::ZERO,
-        }
+        let lane = Lane::new(Arc::new(counters), FlowCache::DEFAULT_ENTRIES);
+        Self { snapshot, engine: Engine::new(connections), lane, now: Duration::ZERO }
     }
 
     /// Lets time pass and reclaims what has expired.
     pub fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.engine.advance(&self.counters, self.now(), usize::MAX);
+        self.engine.advance(&self.lane.counters, self.now(), usize::MAX);
     }
 
     /// Walks a frame.
     pub fn walk(&mut self, from: PortKey, frame: &mut [u8], vnet: palisade_packet::VnetHeader) -> Outcome {
         let now = self.now();
         let received = Received { vnet, ..Received::default() };
-        self.engine.process(&self.snapshot, &self.counters, now, from, frame, received, &mut self.reply)
+        self.engine.process(&self.snapshot, &mut self.lane, now, from, frame, received)
     }
 
     fn now(&self) -> Now {

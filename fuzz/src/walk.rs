@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_conntrack::Instant;
-use palisade_engine::{Counters, Delivery, Engine, Now, Outcome, Received, Released, Verdict};
+use palisade_engine::{Counters, Delivery, Engine, Lane, Now, Outcome, Received, Released, Verdict};
 use palisade_packet::{Body, VnetHeader, parse};
 use palisade_policy::{EniKey, PortKey, Snapshot, draft};
 
@@ -38,14 +39,13 @@ pub fn walk(data: &[u8]) {
 struct Fabric {
     engine: Engine,
     snapshot: Snapshot,
-    counters: Counters,
+    lane: Lane,
     ports: Vec<PortKey>,
     now: Duration,
     /// Frames walked, and the packets they stood for.
     frames: u64,
     packets: u64,
     frame: Vec<u8>,
-    reply: Vec<u8>,
 }
 
 impl Fabric {
@@ -57,18 +57,10 @@ impl Fabric {
         let enis = snapshot.enis().iter().map(|eni| PortKey::Eni(eni.key));
         let services = snapshot.services().iter().map(|service| PortKey::Service(service.key));
         let ports = enis.chain(services).chain([PortKey::Eni(EniKey(9999))]).collect();
-        let (now, frame, reply) = (Duration::ZERO, Vec::new(), Vec::new());
-        Self {
-            engine: Engine::new(4096),
-            snapshot,
-            counters,
-            ports,
-            now,
-            frames: 0,
-            packets: 0,
-            frame,
-            reply,
-        }
+        let (now, frame) = (Duration::ZERO, Vec::new());
+        // Small, so that flows push each other out.
+        let lane = Lane::new(Arc::new(counters), 64);
+        Self { engine: Engine::new(4096), snapshot, lane, ports, now, frames: 0, packets: 0, frame }
     }
 
     fn walk(&mut self, head: &[u8; HEAD], frame: &[u8]) {
@@ -76,7 +68,7 @@ impl Fabric {
         let from = self.ports[usize::from(options & 0x3f) % self.ports.len()];
         if options & TIME_PASSES != 0 {
             self.now += Duration::from_millis(if options & MUCH_TIME == 0 { 400 } else { 7000 });
-            self.engine.advance(&self.counters, self.now(), 64);
+            self.engine.advance(&self.lane.counters, self.now(), 64);
         }
         self.frame.clear();
         self.frame.extend_from_slice(frame);
@@ -97,8 +89,8 @@ impl Fabric {
     fn judge(&mut self, from: PortKey, received: Received) {
         let now = self.now();
         let foreseen = self.foresee(from, received);
-        let (frame, reply) = (&mut self.frame, &mut self.reply);
-        let outcome = self.engine.process(&self.snapshot, &self.counters, now, from, frame, received, reply);
+        let frame = &mut self.frame;
+        let outcome = self.engine.process(&self.snapshot, &mut self.lane, now, from, frame, received);
         assert_eq!(foreseen, outcome.verdict, "looking and forwarding differ");
         assert!(outcome.packets >= 1);
         self.packets += u64::from(outcome.packets);
@@ -112,7 +104,7 @@ impl Fabric {
         while let Some(mut fragment) = waiting.pop_front() {
             let (now, snapshot, before) = (self.now(), &self.snapshot, fragment.frame().to_vec());
             let explained = self.engine.explain_released(snapshot, now, &fragment);
-            let outcome = self.engine.resume(snapshot, &self.counters, now, &mut fragment, &mut self.reply);
+            let outcome = self.engine.resume(snapshot, &mut self.lane, now, &mut fragment);
             assert_eq!(explained.outcome.reason, reason(&outcome.verdict), "{explained}");
             assert!(!outcome.reply, "RT-64: nobody is told of a later fragment");
             assert_eq!(fragment.frame()[12..], before[12..], "CT-64");
@@ -123,11 +115,11 @@ impl Fabric {
 
     fn ends(&self, from: PortKey, outcome: &Outcome, frame: &[u8]) {
         if let Verdict::Deliver(delivery) = outcome.verdict {
-            self.counters.delivered(outcome.packets, frame.len());
+            self.lane.counters.delivered(outcome.packets, frame.len());
             self.arrives(from, &delivery, frame);
         }
         if outcome.reply {
-            parse(&self.reply).expect("the fabric's own frames are well formed");
+            parse(&self.lane.reply).expect("the fabric's own frames are well formed");
         }
     }
 
@@ -145,7 +137,7 @@ impl Fabric {
 
     /// Conservation law 1, up to the frame before.
     fn account(&self) {
-        let values = self.counters.values();
+        let values = self.lane.counters.values();
         let held = self.engine.holding().fragments;
         let ends = values.delivered + values.dropped.total() + values.consumed.total() + held;
         assert_eq!((values.received, ends), (self.packets, self.packets), "a packet was lost count of");
@@ -219,7 +211,7 @@ mod tests {
             let (head, frame) = input.split_first_chunk::<HEAD>().expect("an input has a head");
             fabric.walk(head, frame);
         }
-        let values = fabric.counters.values();
+        let values = fabric.lane.counters.values();
         let reasons = DropReason::ALL.iter().filter(|reason| values.dropped_for(**reason) > 0).count();
         assert!(values.delivered > 10 && values.consumed.total() > 3 && reasons > 7, "{values:?}");
         assert!(fabric.engine.connections().totals().created > 5);

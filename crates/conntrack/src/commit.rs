@@ -137,6 +137,7 @@ impl ConnTable {
                 Ok(()) => {
                     let conn = opening.conn();
                     slot.insert(Arc::clone(&conn));
+                    self.births.count(&opening.rights.key);
                     Attempt::Done(conn)
                 }
                 Err(why) => Attempt::NoPlace(why),
@@ -195,6 +196,7 @@ impl ConnTable {
         self.tally.replace();
         let conn = opening.conn();
         slot.insert(Arc::clone(&conn));
+        self.births.count(&opening.rights.key);
         Attempt::Done(conn)
     }
 
@@ -219,6 +221,7 @@ impl ConnTable {
         instance.take_place(u32::MAX);
         let conn = Arc::new(record.revive(instance, now));
         slot.insert(Arc::clone(&conn));
+        self.births.count(conn.key());
         conn.arm(now);
         &mut imported.taken
     }

@@ -149,51 +149,69 @@ impl Conn {
         time_outs: &TimeOuts,
         now: Instant,
     ) -> Offer {
-        self.offer_if(|_, _| true, (direction, packet), time_outs, now)
+        self.offer_if(|_, _| true, (direction, packet), time_outs, now).err().unwrap_or(Offer::Taken)
     }
 
-    /// Like [`Conn::offer`] for packets that leave the state as it is; others get [`Offer::Moves`] and do nothing.
+    /// Like [`Conn::offer`] for packets that leave the state as it is, and returns the word that it left; others do
+    /// nothing.
     pub(crate) fn offer_steady(
         self: &Arc<Self>,
         direction: Direction,
         packet: &IpPacket,
         time_outs: &TimeOuts,
         now: Instant,
-    ) -> Offer {
-        self.offer_if(|from, to| from == to, (direction, packet), time_outs, now)
+    ) -> Option<Word> {
+        self.offer_if(|from, to| from == to, (direction, packet), time_outs, now).ok()
     }
 
+    /// Offers a packet of the burst of which another one left the word as `left`; false, and nothing has been done, if
+    /// the word has changed since. With state and stamp as they were, there is only what a segment says to note.
+    pub(crate) fn offer_again(
+        &self,
+        left: Word,
+        direction: Direction,
+        packet: &IpPacket,
+        now: Instant,
+    ) -> bool {
+        let stands = self.word.load() == left && left.idle(now) == 0;
+        if stands {
+            self.note(self.side(direction), left.state(), packet);
+        }
+        stands
+    }
+
+    /// The word that was left, or why nothing was done.
     fn offer_if(
         self: &Arc<Self>,
         accept: fn(State, State) -> bool,
         (direction, packet): (Direction, &IpPacket),
         time_outs: &TimeOuts,
         now: Instant,
-    ) -> Offer {
+    ) -> Result<Word, Offer> {
         let side = self.side(direction);
         let mut seen = self.word.load();
-        let from = loop {
+        let (from, left) = loop {
             if !self.lives(seen, now) {
-                return Offer::Gone;
+                return Err(Offer::Gone);
             }
             let from = seen.state();
             let to = match step(from, side, packet, &self.windows) {
                 Step::To(to) => to,
-                Step::Ignore => return Offer::Taken,
-                Step::Replace => return Offer::Replace,
+                Step::Ignore => return Ok(seen),
+                Step::Replace => return Err(Offer::Replace),
             };
             if !accept(from, to) {
-                return Offer::Moves;
+                return Err(Offer::Moves);
             }
             match self.word.refresh(seen, to, now) {
-                Ok(()) => break from,
+                Ok(left) => break (from, left),
                 Err(changed) => seen = changed,
             }
         };
         self.note(side, from, packet);
         self.set_time_outs(from.kind(), time_outs);
         self.arm(now);
-        Offer::Taken
+        Ok(left)
     }
 
     /// What a packet would do now; `None` if the entry is gone.

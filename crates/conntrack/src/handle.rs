@@ -4,10 +4,15 @@ use std::sync::Arc;
 
 use palisade_packet::{Direction, IpPacket};
 
-use crate::conn::{Conn, Offer};
+use crate::conn::Conn;
 use crate::owner::TimeOuts;
 use crate::time::Instant;
 use crate::view::ConnView;
+use crate::word::Word;
+
+/// How a packet left an entry, for the next packet of its burst.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Touched(Word);
 
 /// Refers to one entry, never to its successor under the same key: once dead it stays dead.
 ///
@@ -38,13 +43,26 @@ impl ConnHandle {
     /// of an established connection, UDP of a stream, queries, other protocols. Looks up nothing, locks nothing and, if
     /// another packet of the same burst came before, writes nothing.
     ///
-    /// False, and nothing has been done, if the entry has ended or the packet would move or replace it: then the packet
+    /// `None`, and nothing has been done, if the entry has ended or the packet would move or replace it: then the packet
     /// must take the long way. The caller vouches that `packet` has the entry's key and that every filter of the side
     /// has passed it (CT-7). `time_outs` are the ENI's values now (CT-25). Packets are not counted, see
     /// [`ConnHandle::account`].
     #[must_use]
-    pub fn touch(&self, direction: Direction, packet: &IpPacket, time_outs: &TimeOuts, now: Instant) -> bool {
-        self.0.offer_steady(direction, packet, time_outs, now) == Offer::Taken
+    pub fn touch(
+        &self,
+        direction: Direction,
+        packet: &IpPacket,
+        time_outs: &TimeOuts,
+        now: Instant,
+    ) -> Option<Touched> {
+        self.0.offer_steady(direction, packet, time_outs, now).map(Touched)
+    }
+
+    /// [`ConnHandle::touch`] for a packet of the same direction and burst, under the same time-outs, as the one that left
+    /// the entry so. False, and nothing has been done, if somebody has changed the entry since.
+    #[must_use]
+    pub fn touch_again(&self, left: Touched, direction: Direction, packet: &IpPacket, now: Instant) -> bool {
+        self.0.offer_again(left.0, direction, packet, now)
     }
 
     /// The entry at this moment; `None` if it has ended.
@@ -67,6 +85,12 @@ impl ConnHandle {
     /// Adds to the diagnostic counters of the entry (CT-6), for many packets at once.
     pub fn account(&self, direction: Direction, packets: u64, bytes: u64) {
         self.0.traffic(self.0.side(direction)).add(packets, bytes);
+    }
+}
+
+impl std::fmt::Debug for Touched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Touched").field(&self.0.state()).finish()
     }
 }
 

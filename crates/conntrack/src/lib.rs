@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `table` | look-ups, listing |
 //! | `commit` | opening, refreshing, replacing; the races between workers |
+//! | `births` | what outdates a cached "there is no entry" |
 //! | `reclaim` | expiry and removal |
 //! | `step` | the TCP table, the UDP count |
 //! | `conn`, `word`, `window`, `opener` | one entry, its atomics |
@@ -26,6 +27,7 @@
 //! *Conservation.* `created = alive + expired + closed + removed`, see [`ConnTotals`].
 #![forbid(unsafe_code)]
 
+mod births;
 mod commit;
 mod conn;
 mod handle;
@@ -46,7 +48,8 @@ mod wheel;
 mod window;
 mod word;
 
-pub use handle::ConnHandle;
+pub use births::Birth;
+pub use handle::{ConnHandle, Touched};
 pub use key::Ids;
 pub use opener::Opener;
 pub use owner::{Owner, TimeOuts, Zone};

@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use foldhash::quality::RandomState;
 use palisade_packet::{Direction, Icmp, IpPacket, Transport};
 
+use crate::births::{Birth, Births};
 use crate::conn::Conn;
 use crate::handle::ConnHandle;
 use crate::instance::Instances;
@@ -28,6 +29,7 @@ pub struct ConnTable {
     pub(crate) map: DashMap<Key, Arc<Conn>, RandomState>,
     pub(crate) instances: Instances,
     pub(crate) tally: Tally,
+    pub(crate) births: Births,
     /// The instance at which the next round of [`ConnTable::advance`] begins.
     pub(crate) next: AtomicU32,
 }
@@ -43,6 +45,7 @@ impl ConnTable {
             map: DashMap::with_capacity_and_hasher_and_shard_amount(room, RandomState::default(), shards),
             instances: Instances::default(),
             tally: Tally::new(capacity),
+            births: Births::new(),
             next: AtomicU32::new(0),
         }
     }
@@ -85,6 +88,19 @@ impl ConnTable {
     ) -> Option<ConnHandle> {
         let conn = self.get(&key_of(zone, direction, packet)?)?;
         conn.is_alive(now).then(|| ConnHandle::new(conn))
+    }
+
+    /// The creation counter of the flow that `packet` belongs to; read it *before* consulting the table. `None`: nothing
+    /// of this packet's kind ever has an entry.
+    #[must_use]
+    pub fn birth(&self, zone: Zone, direction: Direction, packet: &IpPacket) -> Option<Birth> {
+        key_of(zone, direction, packet).map(|key| self.births.read(&key))
+    }
+
+    /// Whether no entry of the flow has been made since its counter was read: what was found missing is missing still.
+    #[must_use]
+    pub fn is_unborn(&self, birth: Birth) -> bool {
+        self.births.is_current(birth)
     }
 
     /// All live entries, in no particular order. Locks one shard of the map at a time.

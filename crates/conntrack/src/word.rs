@@ -77,13 +77,15 @@ impl StateWord {
         Word(self.0.load(Ordering::SeqCst))
     }
 
-    /// Moves a live entry to `state` and stamps it, if it still is as `seen`; otherwise says how it is.
+    /// Moves a live entry to `state` and stamps it, if it still is as `seen`, and returns the word that stands there then;
+    /// otherwise says how it is.
     ///
     /// Sequentially consistent, because re-arming the timer relies on this store and the load of the armed time after
     /// it not changing places (see [`crate::conn`]).
-    pub(crate) fn refresh(&self, seen: Word, state: State, now: Instant) -> Result<(), Word> {
+    pub(crate) fn refresh(&self, seen: Word, state: State, now: Instant) -> Result<Word, Word> {
         debug_assert!(!seen.is_dead(), "the caller looked");
-        self.swap(seen, seen.seen(state, now))
+        let next = seen.seen(state, now);
+        self.swap(seen, next).map(|()| next)
     }
 
     /// Sets the dead bit, if the entry still is as `seen`. The one caller that gets `Ok` owns the funeral: it alone

@@ -5,14 +5,16 @@ use std::net::IpAddr;
 use palisade_conntrack::{ConnTable, Zone};
 use palisade_packet::build::{self, IcmpError};
 use palisade_packet::{Body, IpPacket, PacketSummary};
-use palisade_policy::{PortKey, Snapshot};
+use palisade_policy::{EniKey, PortKey, Snapshot};
 
+use crate::cache::{Action, Flow, FlowCache, FlowKey, Notes, Noting, Present};
 use crate::counters::Counters;
 use crate::explain::{Explanation, Recorder};
-use crate::fragments::{Fragments, Holding, Released, Resumption};
+use crate::fragments::{Fragments, Holding, Released};
 use crate::intake::Inbound;
+use crate::lane::Lane;
 use crate::limiter::ErrorLimiter;
-use crate::outcome::{Link, Now, Outcome, Received, Reply, Verdict, Walked};
+use crate::outcome::{Now, Outcome, Received, Reply, Verdict, Walked};
 use crate::reason::DropReason;
 use crate::walk::{Context, walk};
 use crate::witness::{Counting, Nobody};
@@ -23,15 +25,6 @@ pub struct Engine {
     table: ConnTable,
     fragments: Fragments,
     limiter: ErrorLimiter,
-}
-
-/// A frame to be walked.
-struct Intake<'f> {
-    from: PortKey,
-    frame: &'f mut [u8],
-    received: Received,
-    /// Set if it is a fragment that was held.
-    resumed: Option<&'f Resumption>,
 }
 
 impl Engine {
@@ -60,68 +53,105 @@ impl Engine {
     /// Judges one frame that came in by `from` and edits its link-layer addresses in place.
     ///
     /// Counts what came in, what was dropped and what was consumed; whoever transmits counts what was delivered and
-    /// generated. If [`Outcome::reply`] is set, `reply` holds a whole frame for the port `from`. Fragments in
+    /// generated. If [`Outcome::reply`] is set, [`Lane::reply`] holds a whole frame for the port `from`. Fragments in
     /// [`Outcome::released`] are to be given to [`Self::resume`].
-    #[expect(clippy::too_many_arguments, reason = "a struct would be built and taken apart once per packet")]
     pub fn process(
         &self,
         snapshot: &Snapshot,
-        counters: &Counters,
+        lane: &mut Lane,
         now: Now,
         from: PortKey,
         frame: &mut [u8],
         received: Received,
-        reply: &mut Vec<u8>,
     ) -> Outcome {
-        let len = frame.len();
-        let intake = Intake { from, frame, received, resumed: None };
-        let outcome = self.act(snapshot, counters, now, intake, reply);
-        counters.received(outcome.packets, len);
-        outcome
+        let inbound = Inbound::read(frame, received, None);
+        let packets = inbound.as_ref().map_or(1, Inbound::packets);
+        lane.counters.received(packets, frame.len());
+        let flow = inbound.as_ref().ok().and_then(|inbound| Candidate::of(from, inbound, &lane.flows));
+        match flow.and_then(|flow| self.recall(snapshot, lane, now, &flow)) {
+            Some(Action::Deliver { to, link, .. }) => {
+                let delivery = inbound.and_then(|inbound| inbound.delivery(PortKey::Eni(to), None));
+                link.write(frame);
+                Outcome::of(delivery.map_or_else(Verdict::Drop, Verdict::Deliver), packets)
+            }
+            Some(Action::Drop(reason)) => {
+                lane.counters.dropped(reason, packets);
+                Outcome::of(Verdict::Drop(reason), packets)
+            }
+            None => {
+                let summary = inbound.as_ref().ok().map(|inbound| inbound.summary);
+                let ended = self.walk(snapshot, lane, now, from, inbound, flow);
+                self.conclude(lane, now, from, frame, summary, ended)
+            }
+        }
     }
 
     /// Takes up the walk of a fragment that was held, by the policy of now, and edits its link-layer addresses in place.
     ///
     /// As [`Self::process`], but it came in before. It may have to wait once more, at its receiver.
-    pub fn resume(
-        &self,
-        snapshot: &Snapshot,
-        counters: &Counters,
-        now: Now,
-        fragment: &mut Released,
-        reply: &mut Vec<u8>,
-    ) -> Outcome {
+    pub fn resume(&self, snapshot: &Snapshot, lane: &mut Lane, now: Now, fragment: &mut Released) -> Outcome {
         let (from, received, resumption) = (fragment.from(), fragment.received(), fragment.resumption);
-        let intake = Intake { from, frame: fragment.frame_mut(), received, resumed: Some(&resumption) };
-        self.act(snapshot, counters, now, intake, reply)
+        let frame = fragment.frame_mut();
+        let inbound = Inbound::read(frame, received, Some(&resumption));
+        let summary = inbound.as_ref().ok().map(|inbound| inbound.summary);
+        let ended = self.walk(snapshot, lane, now, from, inbound, None);
+        self.conclude(lane, now, from, frame, summary, ended)
     }
 
-    fn act(
+    /// What the cache knows of a packet.
+    fn recall(&self, snapshot: &Snapshot, lane: &mut Lane, now: Now, flow: &Candidate<'_>) -> Option<Action> {
+        let present = self.present(snapshot, &lane.counters, now);
+        lane.flows.serve(&flow.key, flow.hash, |known| known.serve(&present, flow.inbound, flow.ip))
+    }
+
+    /// Walks a frame, and keeps the result for the next packet of its flow if that would get the same.
+    fn walk(
         &self,
         snapshot: &Snapshot,
-        counters: &Counters,
+        lane: &mut Lane,
         now: Now,
-        intake: Intake<'_>,
-        reply: &mut Vec<u8>,
-    ) -> Outcome {
-        let Intake { from, frame, received, resumed } = intake;
-        let inbound = Inbound::read(frame, received, resumed);
-        let summary = inbound.as_ref().ok().map(|inbound| inbound.summary);
+        from: PortKey,
+        inbound: Result<Inbound<'_>, DropReason>,
+        flow: Option<Candidate<'_>>,
+    ) -> (Walked, Vec<Released>) {
         let packets = inbound.as_ref().map_or(1, Inbound::packets);
-        let mut context = self.context(snapshot, now, true, Counting { counters, packets });
+        let counting = Counting { counters: &lane.counters, packets };
+        let Some(flow) = flow else {
+            let mut context = self.context(snapshot, now, true, counting);
+            return (walk(&mut context, from, inbound), context.released);
+        };
+        let mut context = self.context(snapshot, now, true, Noting { counting, notes: Notes::default() });
         let walked = walk(&mut context, from, inbound);
-        let mut released = context.released;
+        let present = self.present(snapshot, &lane.counters, now);
+        let notes = context.witness.notes;
+        if let Some(kept) = Flow::of(flow.key, flow.from, flow.ip, (&walked, notes), &present) {
+            lane.flows.keep(flow.hash, kept, now.monotonic);
+        }
+        (walked, context.released)
+    }
+
+    /// Counts what became of a frame that walked, addresses it, and builds the answer if there is one.
+    fn conclude(
+        &self,
+        lane: &mut Lane,
+        now: Now,
+        from: PortKey,
+        frame: &mut [u8],
+        summary: Option<PacketSummary>,
+        (walked, mut released): (Walked, Vec<Released>),
+    ) -> Outcome {
         released.sort_by_key(|fragment| fragment.arrival);
         match walked.verdict {
-            Verdict::Deliver(_) => readdress(frame, walked.link),
-            Verdict::Consume(what) => counters.consumed(what, packets),
+            Verdict::Deliver(_) => walked.link.iter().for_each(|link| link.write(frame)),
+            Verdict::Consume(what) => lane.counters.consumed(what, walked.packets),
             Verdict::Hold => {}
-            Verdict::Drop(reason) => counters.dropped(reason, packets),
+            Verdict::Drop(reason) => lane.counters.dropped(reason, walked.packets),
         }
-        let replied = walked.reply.zip(summary).is_some_and(|(answer, summary)| {
-            self.limiter.allows(from, &answer, now.monotonic) && build_reply(frame, &summary, answer, reply)
+        let reply = walked.reply.zip(summary).is_some_and(|(answer, summary)| {
+            self.limiter.allows(from, &answer, now.monotonic)
+                && build_reply(frame, &summary, answer, &mut lane.reply)
         });
-        Outcome { verdict: walked.verdict, packets, reply: replied, released }
+        Outcome { reply, released, ..Outcome::of(walked.verdict, walked.packets) }
     }
 
     /// Tells what would happen to a frame, step by step. Changes nothing.
@@ -206,6 +236,10 @@ impl Engine {
         counters.orphaned(self.fragments.clear());
     }
 
+    fn present<'a>(&'a self, snapshot: &'a Snapshot, counters: &'a Counters, now: Now) -> Present<'a> {
+        Present { snapshot, table: &self.table, counters, now: now.monotonic }
+    }
+
     fn context<'s, W>(
         &'s self,
         snapshot: &'s Snapshot,
@@ -219,11 +253,23 @@ impl Engine {
     }
 }
 
-fn readdress(frame: &mut [u8], link: Option<Link>) {
-    let (Some(link), Some(header)) = (link, frame.first_chunk_mut::<12>()) else { return };
-    header[..6].copy_from_slice(&link.destination.0);
-    if let Some(source) = link.source {
-        header[6..].copy_from_slice(&source.0);
+/// A packet that the cache may know, or may get to know.
+#[derive(Clone, Copy)]
+struct Candidate<'i> {
+    key: FlowKey,
+    hash: u64,
+    from: EniKey,
+    inbound: &'i Inbound<'i>,
+    ip: &'i IpPacket,
+}
+
+impl<'i> Candidate<'i> {
+    fn of(from: PortKey, inbound: &'i Inbound<'i>, flows: &FlowCache) -> Option<Self> {
+        let (PortKey::Eni(from), Body::Ip(ip), false) = (from, &inbound.summary.body, flows.is_off()) else {
+            return None;
+        };
+        let key = FlowKey::of(from, &inbound.summary)?;
+        Some(Self { key, hash: flows.hash(&key), from, inbound, ip })
     }
 }
 

@@ -90,7 +90,7 @@ impl Witness for Recorder<'_> {
                 let note = "decided before the fragment had to wait here (CT-61)";
                 self.push(Stage::HandOver, self.eni(to), "passed", note);
             }
-            Event::GroupTracked { eni, direction } => {
+            Event::GroupTracked { eni, direction, .. } => {
                 let note = "belongs to a tracked connection: no rule is consulted (CT-3)";
                 self.group(eni, direction, "allowed", Ground::Table, note);
             }
@@ -103,10 +103,10 @@ impl Witness for Recorder<'_> {
                     "an ICMP error about a flow of this ENI (CT-50)",
                 );
             }
-            Event::GroupRule { eni, direction, slot, tracking } => {
+            Event::GroupRule { eni, direction, slot, tracking, .. } => {
                 self.group(eni, direction, "allowed", Ground::Rule(slot), tracking.describe());
             }
-            Event::GroupDenied { eni, direction } => {
+            Event::GroupDenied { eni, direction, .. } => {
                 self.group(eni, direction, "denied", Ground::NoRule, "no rule matched (SG-20)");
             }
             Event::SameSubnet { to, by_mac } => self.same_subnet(to, by_mac),
@@ -115,7 +115,7 @@ impl Witness for Recorder<'_> {
                 self.push(Stage::HandOver, ROUTER.to_owned(), "passed", note);
             }
             Event::Acl { subnet, direction, decision } => self.acl(subnet, direction, decision),
-            Event::Committed { eni, opens } => {
+            Event::Committed { eni, opens, .. } => {
                 let note =
                     if opens { "a connection entry is opened here" } else { "no new connection entry" };
                 self.push(Stage::Commit, self.eni(eni), "passed", note);

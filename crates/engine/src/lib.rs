@@ -4,6 +4,7 @@
 //! here reads a clock, opens a file or knows a socket.
 #![forbid(unsafe_code)]
 
+mod cache;
 mod counters;
 mod end;
 mod engine;
@@ -11,6 +12,7 @@ mod explain;
 mod fragments;
 mod handover;
 mod intake;
+mod lane;
 mod limiter;
 mod outcome;
 mod reason;
@@ -19,10 +21,12 @@ mod stages;
 mod walk;
 mod witness;
 
+pub use cache::FlowCache;
 pub use counters::{CounterValues, Counters, StageValues, Tally};
 pub use engine::Engine;
 pub use explain::{Explanation, OutcomeReport, StageReport};
 pub use fragments::{Holding, Released};
+pub use lane::Lane;
 pub use outcome::{Delivery, Link, Now, Outcome, Received, Reply, Side, Verdict, Walked};
 pub use reason::{Consumed, DropReason};
 pub use stage::Stage;

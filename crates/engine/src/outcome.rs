@@ -43,6 +43,13 @@ pub struct Outcome {
     pub released: Vec<Released>,
 }
 
+impl Outcome {
+    /// A frame that ended so, and has no other effect.
+    pub(crate) const fn of(verdict: Verdict, packets: u32) -> Self {
+        Self { verdict, packets, reply: false, released: Vec::new() }
+    }
+}
+
 /// Where a journey ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {

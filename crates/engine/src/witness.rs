@@ -2,6 +2,7 @@
 //!
 //! The walk is generic over its witness, so that watching costs nothing where nobody does.
 
+use palisade_conntrack::{Birth, Plan};
 use palisade_packet::Direction;
 use palisade_policy::{AclDecision, CompiledEni, CompiledSubnet, RuleSlot};
 
@@ -22,13 +23,19 @@ pub(crate) enum Event<'s> {
     /// Other fragments, which had waited in vain, are dropped.
     Orphaned { fragments: usize },
     /// An entry of the connection table covers the packet.
-    GroupTracked { eni: &'s CompiledEni, direction: Direction },
+    GroupTracked { eni: &'s CompiledEni, direction: Direction, plan: &'s Plan },
     /// An ICMP error about a flow of this ENI.
     GroupRelated { eni: &'s CompiledEni, direction: Direction },
     /// A rule of one of the groups allows it.
-    GroupRule { eni: &'s CompiledEni, direction: Direction, slot: RuleSlot, tracking: Tracking },
+    GroupRule {
+        eni: &'s CompiledEni,
+        direction: Direction,
+        slot: RuleSlot,
+        tracking: Tracking,
+        birth: Option<Birth>,
+    },
     /// No rule of any group allows it.
-    GroupDenied { eni: &'s CompiledEni, direction: Direction },
+    GroupDenied { eni: &'s CompiledEni, direction: Direction, birth: Option<Birth> },
     /// Handed to an ENI of the same subnet: no ACL, no route table.
     SameSubnet { to: &'s CompiledEni, by_mac: bool },
     /// Leaves the subnet by the implicit router.
@@ -36,7 +43,7 @@ pub(crate) enum Event<'s> {
     /// The subnet's ACL decided.
     Acl { subnet: &'s CompiledSubnet, direction: Direction, decision: AclDecision },
     /// The side's filters passed and its state is changed, or would be.
-    Committed { eni: &'s CompiledEni, opens: bool },
+    Committed { eni: &'s CompiledEni, direction: Direction, opens: bool },
     /// The route table led to an ENI.
     Routed { to: &'s CompiledEni },
     /// The path carries the packet whole, or in fragments.

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use palisade_engine::{CounterValues, Counters};
+use palisade_engine::{CounterValues, Counters, Lane};
 use palisade_io::Receive;
 use palisade_policy::{PortKey, RuleSlot};
 
@@ -120,16 +120,17 @@ impl Hand {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (mark, counters) = (Arc::new(Mark::default()), Arc::new(Counters::new()));
         let (commands, orders) = mpsc::channel();
-        let worker = Worker::new(Parts {
+        let lane = Lane::new(Arc::clone(&counters), options.flow_cache);
+        let parts = Parts {
             judge: Arc::clone(judge),
             reader: Reader::new(Arc::clone(publication), Arc::clone(&mark)),
-            counters: Arc::clone(&counters),
             clock: options.clock.clone(),
             wake: Arc::clone(&wake),
             commands: orders,
             spin: options.spin,
             reclaim,
-        })?;
+        };
+        let worker = Worker::new(parts, lane)?;
         let thread = thread::Builder::new().name(name.clone()).spawn(|| worker.run())?;
         Ok(Self { name, wake, commands, mark, counters, thread: Mutex::new(Some(thread)) })
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use palisade_engine::{CounterValues, Counters, Now};
+use palisade_engine::{CounterValues, Counters, FlowCache, Now};
 use palisade_io::Port;
 use palisade_policy::{PortKey, RuleSlot, Snapshot};
 
@@ -35,6 +35,8 @@ pub struct Options {
     pub reclaim_budget: usize,
     /// Where the time comes from.
     pub clock: Clock,
+    /// Flows whose verdict each worker keeps; with 0 every packet takes the whole walk.
+    pub flow_cache: usize,
 }
 
 impl Default for Options {
@@ -45,6 +47,7 @@ impl Default for Options {
             patience: Duration::from_secs(2),
             reclaim_budget: 2048,
             clock: Clock::system(),
+            flow_cache: FlowCache::DEFAULT_ENTRIES,
         }
     }
 }

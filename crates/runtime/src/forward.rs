@@ -4,9 +4,8 @@
 //! fragments that had to wait right behind the frame that released them.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use palisade_engine::{Counters, Delivery, DropReason, Now, Outcome, Received, Released, Verdict};
+use palisade_engine::{Counters, Delivery, DropReason, Lane, Now, Outcome, Received, Released, Verdict};
 use palisade_io::{Burst, Outgoing};
 use palisade_packet::VnetHeader;
 use palisade_policy::{PortKey, Snapshot};
@@ -30,9 +29,9 @@ pub(crate) struct Scene<'a> {
 
 /// Buffers of a worker, empty between bursts and kept.
 pub(crate) struct Forwarder {
-    counters: Arc<Counters>,
+    /// What the engine needs of this worker.
+    pub(crate) lane: Lane,
     outlet: Outlet,
-    reply: Vec<u8>,
     /// Fragments that frames of the burst have released.
     released: Vec<Released>,
     /// What goes out by each port, by its place in the table.
@@ -42,11 +41,10 @@ pub(crate) struct Forwarder {
 }
 
 impl Forwarder {
-    pub(crate) fn new(counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(lane: Lane) -> Self {
         Self {
-            counters,
+            lane,
             outlet: Outlet::default(),
-            reply: Vec::new(),
             released: Vec::new(),
             queues: Vec::new(),
             touched: Vec::new(),
@@ -79,8 +77,7 @@ impl Forwarder {
         info: Received,
     ) -> Outcome {
         let Scene { judge, snapshot, ports, now } = scene;
-        let mut outcome =
-            judge.process(snapshot, &self.counters, now, from.key, frame, info, &mut self.reply);
+        let mut outcome = judge.process(snapshot, &mut self.lane, now, from.key, frame, info);
         self.act(ports, from.key, Place::Burst(at), frame, &outcome);
         if !outcome.released.is_empty() {
             self.resume(scene, std::mem::take(&mut outcome.released).into());
@@ -92,7 +89,7 @@ impl Forwarder {
     fn resume(&mut self, scene: Scene<'_>, mut waiting: VecDeque<Released>) {
         let Scene { judge, snapshot, ports, now } = scene;
         while let Some(mut fragment) = waiting.pop_front() {
-            let outcome = judge.resume(snapshot, &self.counters, now, &mut fragment, &mut self.reply);
+            let outcome = judge.resume(snapshot, &mut self.lane, now, &mut fragment);
             let place = Place::Released(self.released.len());
             self.act(ports, fragment.from(), place, fragment.frame_mut(), &outcome);
             waiting.extend(outcome.released);
@@ -120,30 +117,30 @@ impl Forwarder {
     ) {
         let place = ports.place(delivery.to);
         let Some((place, port)) = place.and_then(|place| Some((place, ports.at(place)?))) else {
-            return self.counters.dropped(DropReason::PortMissing, packets);
+            return self.lane.counters.dropped(DropReason::PortMissing, packets);
         };
         let queue = queue(&mut self.queues, &mut self.touched, place);
         let planned = self.outlet.prepare(from, frame, delivery, port.can, queue);
         // Law 1: the fragments beyond the first of each packet were generated here; what the plan lacks is lost here.
-        self.counters.generated(planned.saturating_sub(packets));
+        self.lane.counters.generated(planned.saturating_sub(packets));
         if planned < packets {
-            self.counters.dropped(DropReason::Mtu, packets - planned);
+            self.lane.counters.dropped(DropReason::Mtu, packets - planned);
         }
     }
 
     fn answer(&mut self, ports: &PortTable, to: PortKey) {
-        self.counters.generated(1);
+        self.lane.counters.generated(1);
         match ports.place(to) {
             Some(place) => {
-                let planned = self.outlet.keep(&self.reply);
+                let planned = self.outlet.keep(&self.lane.reply);
                 queue(&mut self.queues, &mut self.touched, place).push(planned);
             }
-            None => self.counters.dropped(DropReason::PortMissing, 1),
+            None => self.lane.counters.dropped(DropReason::PortMissing, 1),
         }
     }
 
     fn flush(&mut self, ports: &PortTable, frames: &[&[u8]]) {
-        let Self { counters, outlet, queues, touched, released, .. } = self;
+        let Self { lane, outlet, queues, touched, released } = self;
         let bytes = |place| match place {
             Place::Burst(at) => frames.get(at).copied().unwrap_or_default(),
             Place::Released(at) => released.get(at).map(Released::frame).unwrap_or_default(),
@@ -151,7 +148,7 @@ impl Forwarder {
         };
         for place in touched.drain(..) {
             let Some((queue, port)) = queues.get_mut(place).zip(ports.at(place)) else { continue };
-            queue.chunks(BATCH).for_each(|batch| send(counters, port, batch, bytes));
+            queue.chunks(BATCH).for_each(|batch| send(&lane.counters, port, batch, bytes));
             queue.clear();
         }
         outlet.clear();
@@ -195,6 +192,8 @@ fn send<'f>(counters: &Counters, port: &PortState, batch: &[Planned], bytes: imp
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use palisade_conntrack::Instant;
     use palisade_io::FrameInfo;
 
@@ -211,10 +210,10 @@ mod tests {
         let (from, table) = (Arc::clone(&ports[0]), PortTable::new(ports));
         let now = Now { monotonic: Instant::from_secs(1), unix: std::time::Duration::ZERO };
         let scene = Scene { judge: &judge, snapshot: &snapshot, ports: &table, now };
-        let mut forwarder = Forwarder::new(Arc::new(Counters::new()));
+        let mut forwarder = Forwarder::new(Lane::new(Arc::new(Counters::new()), 0));
         let capacities = |forwarder: &Forwarder| {
             let queues: Vec<_> = forwarder.queues.iter().map(Vec::capacity).collect();
-            (queues, forwarder.touched.capacity(), forwarder.reply.capacity())
+            (queues, forwarder.touched.capacity(), forwarder.lane.reply.capacity())
         };
         let forward = |forwarder: &mut Forwarder| {
             let mut burst = Burst::new();

@@ -1,35 +1,26 @@
 //! What a worker asks of the engine: a narrow view of it, so that the threads can be tested without a policy.
 
 use palisade_conntrack::ConnTotals;
-use palisade_engine::{Counters, Engine, Holding, Now, Outcome, Received, Released};
+use palisade_engine::{Counters, Engine, Holding, Lane, Now, Outcome, Received, Released};
 use palisade_policy::{PortKey, Snapshot};
 
 /// Decides what becomes of frames. [`Engine`] is the one that Palisade runs with.
 pub trait Judge: Send + Sync {
     /// Judges one frame and edits its headers in place. Counts packets received, dropped and consumed, but not what is
-    /// delivered or generated. `reply` comes in with stale contents.
-    #[expect(clippy::too_many_arguments, reason = "the engine's own signature")]
+    /// delivered or generated. [`Lane::reply`] comes in with stale contents.
     fn process(
         &self,
         snapshot: &Snapshot,
-        counters: &Counters,
+        lane: &mut Lane,
         now: Now,
         from: PortKey,
         frame: &mut [u8],
         received: Received,
-        reply: &mut Vec<u8>,
     ) -> Outcome;
 
     /// Judges a fragment that another frame has released (CT-61), as [`Self::process`] does. It was counted as received
     /// when it came in.
-    fn resume(
-        &self,
-        snapshot: &Snapshot,
-        counters: &Counters,
-        now: Now,
-        fragment: &mut Released,
-        reply: &mut Vec<u8>,
-    ) -> Outcome;
+    fn resume(&self, snapshot: &Snapshot, lane: &mut Lane, now: Now, fragment: &mut Released) -> Outcome;
 
     /// Reclaims what has expired, at most `budget` entries; returns how many. Drops, and counts, fragments held too long.
     fn advance(&self, counters: &Counters, now: Now, budget: usize) -> usize;
@@ -52,25 +43,17 @@ impl Judge for Engine {
     fn process(
         &self,
         snapshot: &Snapshot,
-        counters: &Counters,
+        lane: &mut Lane,
         now: Now,
         from: PortKey,
         frame: &mut [u8],
         received: Received,
-        reply: &mut Vec<u8>,
     ) -> Outcome {
-        self.process(snapshot, counters, now, from, frame, received, reply)
+        self.process(snapshot, lane, now, from, frame, received)
     }
 
-    fn resume(
-        &self,
-        snapshot: &Snapshot,
-        counters: &Counters,
-        now: Now,
-        fragment: &mut Released,
-        reply: &mut Vec<u8>,
-    ) -> Outcome {
-        self.resume(snapshot, counters, now, fragment, reply)
+    fn resume(&self, snapshot: &Snapshot, lane: &mut Lane, now: Now, fragment: &mut Released) -> Outcome {
+        self.resume(snapshot, lane, now, fragment)
     }
 
     fn advance(&self, counters: &Counters, now: Now, budget: usize) -> usize {

@@ -11,7 +11,7 @@ use std::{io, thread};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use palisade_conntrack::ConnTotals;
 use palisade_engine::{
-    Consumed, Counters, Delivery, DropReason, Holding, Now, Outcome, Received, Released, Verdict,
+    Consumed, Counters, Delivery, DropReason, Holding, Lane, Now, Outcome, Received, Released, Verdict,
 };
 use palisade_io::{Burst, Capabilities, FrameInfo, Outgoing, Port, Receive, Transmit, TransmitError};
 use palisade_packet::{IpPacket, MacAddr, Offload, Transport};
@@ -212,13 +212,13 @@ impl Judge for Obedient {
     fn process(
         &self,
         snapshot: &Snapshot,
-        counters: &Counters,
+        lane: &mut Lane,
         _: Now,
         _: PortKey,
         frame: &mut [u8],
         _: Received,
-        reply: &mut Vec<u8>,
     ) -> Outcome {
+        let Lane { counters, reply, .. } = lane;
         counters.received(1, frame.len());
         self.seen.lock().unwrap().push((snapshot.generation(), sequence(frame)));
         let consumed = Verdict::Consume(Consumed::Arp);
@@ -244,7 +244,7 @@ impl Judge for Obedient {
         Outcome { verdict, packets: 1, reply: answers, released: Vec::new() }
     }
 
-    fn resume(&self, _: &Snapshot, _: &Counters, _: Now, _: &mut Released, _: &mut Vec<u8>) -> Outcome {
+    fn resume(&self, _: &Snapshot, _: &mut Lane, _: Now, _: &mut Released) -> Outcome {
         unreachable!("nothing is ever held")
     }
 

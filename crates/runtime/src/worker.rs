@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
 use palisade_conntrack::Instant;
-use palisade_engine::{Counters, Now};
+use palisade_engine::{Lane, Now};
 use palisade_io::{Burst, Receive};
 use palisade_policy::PortKey;
 
@@ -25,8 +25,10 @@ use crate::publication::Reader;
 const EVENTS: usize = 64;
 /// Token of the eventfd; ports have theirs from 0.
 const WAKE: u64 = u64::MAX;
-/// Time between two reclamations under load.
-const RECLAIM_EVERY: Duration = Duration::from_millis(10);
+/// Time between two rounds of housekeeping under load.
+const KEEP_HOUSE_EVERY: Duration = Duration::from_millis(10);
+/// Buckets of the flow cache visited in a round: about a quarter of a millisecond if all are full and cold.
+const SETTLE: usize = 256;
 /// Longest wait of the worker that keeps house, while there are connections or fragments held and while there are none.
 const WAIT_BUSY: Duration = Duration::from_millis(100);
 const WAIT_IDLE: Duration = Duration::from_secs(1);
@@ -45,7 +47,6 @@ pub(crate) enum Command {
 pub(crate) struct Parts {
     pub(crate) judge: Arc<dyn Judge>,
     pub(crate) reader: Reader,
-    pub(crate) counters: Arc<Counters>,
     pub(crate) clock: Clock,
     pub(crate) wake: Arc<EventFd>,
     pub(crate) commands: Receiver<Command>,
@@ -65,7 +66,9 @@ pub(crate) struct Worker {
     inlets: Vec<Option<Inlet>>,
     now: Now,
     spin_until: Instant,
-    reclaim_at: Instant,
+    keep_house_at: Instant,
+    /// Buckets of the flow cache that may hold something uncounted.
+    unsettled: usize,
     /// Longest wait until connections are reclaimed again.
     reclaim_wait: Option<Duration>,
     roll_call_at: Instant,
@@ -75,18 +78,19 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// A worker without ports.
-    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
+    pub(crate) fn new(parts: Parts, lane: Lane) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&parts.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         let now = parts.clock.now();
         Ok(Self {
-            forwarder: Forwarder::new(Arc::clone(&parts.counters)),
+            forwarder: Forwarder::new(lane),
             epoll,
             burst: Burst::new(),
             inlets: Vec::new(),
             now,
             spin_until: now.monotonic,
-            reclaim_at: now.monotonic,
+            keep_house_at: now.monotonic,
+            unsettled: 0,
             reclaim_wait: parts.reclaim.map(|_| WAIT_IDLE),
             roll_call_at: now.monotonic + ROLL_CALL_EVERY,
             resting: false,
@@ -121,6 +125,7 @@ impl Worker {
             self.keep_house();
         }
         self.call_roll();
+        self.forwarder.lane.flows.settle(self.now.monotonic, usize::MAX);
         let Self { inlets, epoll, .. } = self;
         inlets.into_iter().flatten().map(|inlet| inlet.close(&epoll)).collect()
     }
@@ -151,7 +156,8 @@ impl Worker {
             return EpollTimeout::ZERO;
         }
         let rest = self.resting.then_some(ROLL_CALL_EVERY);
-        match self.reclaim_wait.into_iter().chain(rest).min() {
+        let settle = (self.unsettled > 0).then_some(KEEP_HOUSE_EVERY);
+        match self.reclaim_wait.into_iter().chain(rest).chain(settle).min() {
             // Rounded up: a wait that ends a moment early would be followed by one of nothing.
             Some(wait) => {
                 EpollTimeout::try_from(wait + Duration::from_millis(1)).unwrap_or(EpollTimeout::NONE)
@@ -177,7 +183,7 @@ impl Worker {
     }
 
     fn burst(&mut self, token: u64, events: EpollFlags) {
-        let Self { parts, epoll, forwarder, burst, inlets, now, spin_until, resting, .. } = self;
+        let Self { parts, epoll, forwarder, burst, inlets, now, spin_until, resting, unsettled, .. } = self;
         let place = usize::try_from(token).ok().and_then(|place| inlets.get_mut(place));
         let Some(inlet) = place.and_then(Option::as_mut) else { return };
         parts.reader.refresh();
@@ -189,6 +195,7 @@ impl Worker {
             let scene = Scene { judge: &*parts.judge, snapshot, ports, now: *now };
             forwarder.forward(scene, &inlet.port, burst);
             *spin_until = now.monotonic + parts.spin;
+            *unsettled = forwarder.lane.flows.buckets();
         }
     }
 
@@ -222,18 +229,20 @@ impl Worker {
             self.call_roll();
             self.roll_call_at = now + ROLL_CALL_EVERY;
         }
-        let Some(budget) = self.parts.reclaim else { return };
-        if now >= self.reclaim_at {
-            self.reclaim_wait = Some(self.reclaim(budget));
-            self.reclaim_at = now + RECLAIM_EVERY;
+        if now >= self.keep_house_at {
+            self.keep_house_at = now + KEEP_HOUSE_EVERY;
+            self.reclaim_wait = self.parts.reclaim.map(|budget| self.reclaim(budget));
+            let buckets = self.unsettled.min(SETTLE);
+            self.forwarder.lane.flows.settle(now, buckets);
+            self.unsettled -= buckets;
         }
     }
 
     /// Reclaims expired connections; returns when to do so again at the latest.
     fn reclaim(&self, budget: usize) -> Duration {
         let judge = &self.parts.judge;
-        match judge.advance(&self.parts.counters, self.now, budget) {
-            reclaimed if reclaimed >= budget => RECLAIM_EVERY,
+        match judge.advance(&self.forwarder.lane.counters, self.now, budget) {
+            reclaimed if reclaimed >= budget => KEEP_HOUSE_EVERY,
             _ if judge.connections().alive > 0 || judge.holding().fragments > 0 => WAIT_BUSY,
             _ => WAIT_IDLE,
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_conntrack::{ConnView, Instant};
-use palisade_engine::{Counters, DropReason, Engine, Explanation, Now, Outcome, Received, Released, Verdict};
+use palisade_engine::{
+    Counters, DropReason, Engine, Explanation, Lane, Now, Outcome, Received, Released, Verdict,
+};
 use palisade_packet::VnetHeader;
 use palisade_policy::{Diagnostics, PortKey, Snapshot, draft};
 use toml::Table;
@@ -16,23 +18,56 @@ use crate::stage::{Arrival, Counts, Halt, Law, Resumed, Seen, Stage};
 /// Room for connections; no scenario needs more.
 const CONNECTIONS: usize = 65_536;
 
+/// What a packet's fate must not depend on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Mode {
+    /// Whatever has expired is reclaimed whenever the clock moves, rather than never (CT-73).
+    pub(crate) reclaims: bool,
+    /// Flows whose verdict each worker keeps.
+    pub(crate) flow_cache: usize,
+    /// Workers, among which packets are dealt.
+    pub(crate) workers: usize,
+}
+
+impl Mode {
+    /// As different as they can be.
+    pub(crate) const ALL: [Self; 3] = [
+        Self { reclaims: true, flow_cache: 4_096, workers: 1 },
+        Self { reclaims: false, flow_cache: 0, workers: 1 },
+        Self { reclaims: false, flow_cache: 16, workers: 4 },
+    ];
+}
+
 /// An engine that is handed frame after frame.
 pub(crate) struct InProcess {
     snapshot: Arc<Snapshot>,
     engine: Engine,
-    counters: Counters,
+    counters: Arc<Counters>,
+    lanes: Vec<Lane>,
+    /// Frames sent; which worker gets the next one follows from it.
+    sent: u32,
     now: Duration,
     reclaims: bool,
 }
 
 impl InProcess {
-    /// A stage at time 0. `reclaims`: whatever has expired is reclaimed whenever the clock moves, rather than never.
-    pub(crate) fn open(world: &Table, reclaims: bool) -> Result<Self, Diagnostics> {
+    /// A stage at time 0.
+    pub(crate) fn open(world: &Table, mode: Mode) -> Result<Self, Diagnostics> {
         let snapshot = Arc::new(Snapshot::compile(draft::load("world", &world.to_string())?, None));
-        let counters = Counters::new();
+        let counters = Arc::new(Counters::new());
         counters.ensure_rules(snapshot.rule_slots());
         let engine = Engine::new(CONNECTIONS);
-        Ok(Self { snapshot, engine, counters, now: Duration::ZERO, reclaims })
+        let lane = || Lane::new(Arc::clone(&counters), mode.flow_cache);
+        let lanes = std::iter::repeat_with(lane).take(mode.workers.max(1)).collect();
+        let (now, reclaims) = (Duration::ZERO, mode.reclaims);
+        Ok(Self { snapshot, engine, counters, lanes, sent: 0, now, reclaims })
+    }
+
+    /// The worker that gets the next frame: in no order that a scenario could have, the same each time.
+    fn deal(&mut self) -> usize {
+        self.sent = self.sent.wrapping_add(1);
+        let scattered = self.sent.wrapping_mul(0x9e37_79b9) >> 16;
+        usize::try_from(scattered).unwrap_or_default() % self.lanes.len()
     }
 
     fn now(&self) -> Now {
@@ -40,9 +75,10 @@ impl InProcess {
     }
 
     /// Counts what leaves by a port and tells what there is to see.
-    fn see(&self, from: PortKey, outcome: &Outcome, bytes: &[u8], reply: Vec<u8>) -> Seen {
+    fn see(&self, lane: usize, from: PortKey, outcome: &Outcome, bytes: &[u8]) -> Seen {
         let mut seen = Seen::default();
         if outcome.reply {
+            let reply = self.lanes[lane].reply.clone();
             self.counters.generated(1);
             self.counters.delivered(1, reply.len());
             seen.arrivals.push(Arrival { port: from, vnet: VnetHeader::default(), bytes: reply });
@@ -61,14 +97,13 @@ impl InProcess {
     }
 
     /// Sends on what a frame has released, and what that releases.
-    fn resume(&self, released: Vec<Released>) -> Vec<Resumed> {
+    fn resume(&mut self, lane: usize, released: Vec<Released>) -> Vec<Resumed> {
         let (mut waiting, mut resumed) = (VecDeque::from(released), Vec::new());
         while let Some(mut fragment) = waiting.pop_front() {
             let (now, port, bytes) = (self.now(), fragment.from(), fragment.frame().to_vec());
             let walk = self.engine.explain_released(&self.snapshot, now, &fragment);
-            let mut reply = Vec::new();
-            let outcome = self.engine.resume(&self.snapshot, &self.counters, now, &mut fragment, &mut reply);
-            let seen = self.see(port, &outcome, fragment.frame(), reply);
+            let outcome = self.engine.resume(&self.snapshot, &mut self.lanes[lane], now, &mut fragment);
+            let seen = self.see(lane, port, &outcome, fragment.frame());
             waiting.extend(outcome.released);
             let vnet = fragment.received().vnet;
             resumed.push(Resumed { frame: Frame { port, bytes, vnet }, walk, seen });
@@ -105,12 +140,11 @@ impl Stage for InProcess {
     }
 
     fn send(&mut self, frame: &Frame) -> Result<Seen, Halt> {
-        let (mut bytes, mut reply) = (frame.bytes.clone(), Vec::new());
-        let (snapshot, counters, now) = (&self.snapshot, &self.counters, self.now());
-        let outcome =
-            self.engine.process(snapshot, counters, now, frame.port, &mut bytes, received(frame), &mut reply);
-        let mut seen = self.see(frame.port, &outcome, &bytes, reply);
-        seen.released = self.resume(outcome.released);
+        let (mut bytes, now, lane) = (frame.bytes.clone(), self.now(), self.deal());
+        let (snapshot, worker) = (&self.snapshot, &mut self.lanes[lane]);
+        let outcome = self.engine.process(snapshot, worker, now, frame.port, &mut bytes, received(frame));
+        let mut seen = self.see(lane, frame.port, &outcome, &bytes);
+        seen.released = self.resume(lane, outcome.released);
         Ok(seen)
     }
 

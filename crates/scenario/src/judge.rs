@@ -185,7 +185,7 @@ mod tests {
     use palisade_packet::VnetHeader;
 
     use super::*;
-    use crate::in_process::InProcess;
+    use crate::in_process::{InProcess, Mode};
     use crate::notation;
     use crate::stage::Stage as _;
 
@@ -219,7 +219,7 @@ mod tests {
 
     /// What a stage sees of a packet that expects something, after a liar has changed it.
     fn failures(packet_text: &str, expect: &str, lie: impl FnOnce(&mut Seen)) -> Vec<String> {
-        let mut stage = InProcess::open(&toml::from_str(WORLD).unwrap(), true).unwrap();
+        let mut stage = InProcess::open(&toml::from_str(WORLD).unwrap(), Mode::ALL[0]).unwrap();
         stage.advance(Duration::ZERO).unwrap();
         let snapshot = stage.snapshot();
         let frame = notation::parse(packet_text).unwrap().frame(&snapshot).unwrap();

@@ -182,7 +182,7 @@ impl Pair {
         let (Some(handle), Some(flow)) = (handle, flow) else {
             return;
         };
-        let touched = handle.touch(arrival.direction, &packet, &owner.time_outs, now);
+        let touched = handle.touch(arrival.direction, &packet, &owner.time_outs, now).is_some();
         let mut next = *flow;
         let effect = next.packet(arrival.direction, &packet);
         let steady = effect != Effect::NewFlow && next.state() == flow.state();

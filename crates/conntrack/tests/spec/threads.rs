@@ -133,7 +133,7 @@ fn a_refreshed_entry_does_not_expire_and_an_expired_one_is_not_refreshed() {
                         // The sweeper's clock may run ahead by what the others add meanwhile; ask at our own time.
                         let handle = w.table.handle(ZONE, Egress, &packet.going(Egress), now);
                         if let Some(handle) = handle
-                            && handle.touch(Egress, &packet.going(Egress), &w.owner.time_outs, now)
+                            && handle.touch(Egress, &packet.going(Egress), &w.owner.time_outs, now).is_some()
                         {
                             // The clock after the look: it bounds the one that a killer can have had.
                             let alive = handle.is_alive(now);

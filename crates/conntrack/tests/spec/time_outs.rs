@@ -182,19 +182,19 @@ fn a_handle_refreshes_without_a_look_up_and_refuses_to_move_the_state() {
     let ack = tcp("A").going(Ingress);
     let handle = w.table.handle(ZONE, Ingress, &ack, w.now).unwrap();
     w.wait(secs(100));
-    assert!(handle.touch(Ingress, &ack, &w.owner.time_outs, w.now));
+    assert!(handle.touch(Ingress, &ack, &w.owner.time_outs, w.now).is_some());
     assert_eq!(w.entry().idle, Duration::ZERO);
     w.wait(secs(1));
-    assert!(!handle.touch(Ingress, &tcp("FA").going(Ingress), &w.owner.time_outs, w.now));
+    assert!(handle.touch(Ingress, &tcp("FA").going(Ingress), &w.owner.time_outs, w.now).is_none());
     assert_eq!((w.state(), w.entry().idle), ("established", secs(1)), "nothing was done");
     let shorter = TimeOuts { tcp_established: secs(60), ..w.owner.time_outs };
-    assert!(handle.touch(Ingress, &ack, &shorter, w.now));
+    assert!(handle.touch(Ingress, &ack, &shorter, w.now).is_some());
     assert_eq!(w.entry().left, secs(60), "CT-25");
     handle.account(Ingress, 10, 1_000);
     assert_eq!(w.entry().reply.packets, 11);
     w.wait(secs(60));
     assert!(!handle.is_alive(w.now));
-    assert!(!handle.touch(Ingress, &ack, &shorter, w.now), "the dead stay dead");
+    assert!(handle.touch(Ingress, &ack, &shorter, w.now).is_none(), "the dead stay dead");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_handle_keeps_the_values_of_ct_46() {
     let w = play(TCP_STATES[3].2);
     let ack = tcp("A").ack(7_000).win(1).going(Egress);
     let handle = w.table.handle(ZONE, Egress, &ack, w.now).unwrap();
-    assert!(handle.touch(Egress, &ack, &w.owner.time_outs, w.now));
+    assert!(handle.touch(Egress, &ack, &w.owner.time_outs, w.now).is_some());
     w.rx(tcp("R").seq(7_001));
     assert_eq!(w.state(), "close");
 }
@@ -222,7 +222,8 @@ fn a_udp_stream_is_touched_and_a_transaction_is_not() {
     let w = World::new();
     w.tx(udp());
     let handle = w.table.handle(ZONE, Egress, &udp().going(Egress), w.now).unwrap();
-    let touch = |direction| handle.touch(direction, &udp().going(direction), &w.owner.time_outs, w.now);
+    let touch =
+        |direction| handle.touch(direction, &udp().going(direction), &w.owner.time_outs, w.now).is_some();
     assert!(touch(Egress), "the originator again");
     assert!(!touch(Ingress), "completes a transaction");
     assert_eq!(w.rx(udp()), Fate::Tracked);

@@ -31,7 +31,7 @@ pub(crate) fn commit<'s, W: Witness>(
             Refused::TableFull => DropReason::TableFull,
         })?;
     }
-    cx.witness.saw(Event::Committed { eni, opens });
+    cx.witness.saw(Event::Committed { eni, direction, opens });
     Ok(())
 }
 
@@ -64,10 +64,15 @@ fn foresee<W>(
 }
 
 fn owner(eni: &CompiledEni) -> Owner {
-    let time_outs = TimeOuts {
+    let (zone, instance) = (Zone(eni.key.0), eni.instance.0);
+    Owner { zone, instance, max_tracked: eni.max_tracked, time_outs: time_outs(eni) }
+}
+
+/// The idle times now in force at an ENI (CT-25).
+pub(crate) const fn time_outs(eni: &CompiledEni) -> TimeOuts {
+    TimeOuts {
         tcp_established: eni.time_outs.tcp_established,
         udp: eni.time_outs.udp,
         udp_stream: eni.time_outs.udp_stream,
-    };
-    Owner { zone: Zone(eni.key.0), instance: eni.instance.0, max_tracked: eni.max_tracked, time_outs }
+    }
 }

@@ -32,9 +32,11 @@ pub(crate) fn judge<'s, W: Witness>(
     packet: &Judged,
     from: EniKey,
 ) -> Step<Pass> {
+    // Read first: an entry that is made meanwhile must outdate a cached "there is none".
+    let birth = cx.table.birth(Zone(eni.key.0), direction, &packet.ip);
     let plan = match cx.table.consult(Zone(eni.key.0), direction, &packet.ip, cx.now) {
         Consult::Tracked(plan) => {
-            cx.witness.saw(Event::GroupTracked { eni, direction });
+            cx.witness.saw(Event::GroupTracked { eni, direction, plan: &plan });
             return Ok(Pass::Refresh(plan));
         }
         Consult::Related(_) => return Ok(related(cx, eni, direction)),
@@ -48,7 +50,7 @@ pub(crate) fn judge<'s, W: Witness>(
         || cx.snapshot.owner(packet.ip.source).is_some_and(|eni| eni.key == from);
     let found = eni.groups.decide(direction, &filter_key(direction, &packet.ip), referenced);
     let Some(first) = found.any else {
-        cx.witness.saw(Event::GroupDenied { eni, direction });
+        cx.witness.saw(Event::GroupDenied { eni, direction, birth });
         return Err(DropReason::group(direction).into());
     };
     let untracked = is_untracked(eni, direction, &packet.ip, &found);
@@ -60,7 +62,7 @@ pub(crate) fn judge<'s, W: Witness>(
         (None, true) => (Pass::Nothing, Tracking::Untracked),
         (None, false) => (Pass::Nothing, Tracking::OpensNothing),
     };
-    cx.witness.saw(Event::GroupRule { eni, direction, slot, tracking });
+    cx.witness.saw(Event::GroupRule { eni, direction, slot, tracking, birth });
     Ok(pass)
 }
 

@@ -17,7 +17,7 @@ use crate::walk::Context;
 use crate::witness::{Event, Witness};
 
 /// MTU inside a VPC, in bytes of IP packet (RT-60).
-const VPC_MTU: u16 = 9001;
+pub(crate) const VPC_MTU: u16 = 9001;
 
 /// Between two ENIs. `Some(mtu)`: fragment to it.
 pub(crate) fn check<'s, W: Witness>(

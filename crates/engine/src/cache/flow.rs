@@ -1,0 +1,321 @@
+//! One cached flow: an immutable action, what it rests on, and what its packets have left behind.
+
+use palisade_conntrack::{ConnHandle, ConnTable, Instant, Touched, Zone};
+use palisade_packet::Direction::{self, Egress, Ingress};
+use palisade_packet::{IpPacket, MacAddr};
+use palisade_policy::{CompiledEni, EniKey, PortKey, Snapshot};
+
+use super::key::{FlowKey, is_plain};
+use super::notes::{Ground, Notes, SideNote};
+use crate::counters::Counters;
+use crate::intake::Inbound;
+use crate::outcome::{Link, Verdict, Walked};
+use crate::reason::DropReason;
+use crate::stages::commit::time_outs;
+use crate::stages::mtu::VPC_MTU;
+
+/// Longest time for which packets are counted here before their connections learn of them (CT-6).
+const SETTLE_AFTER: u64 = 1_000_000_000;
+
+/// What becomes of a packet of the flow: plain values, for whoever carries it out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Action {
+    /// Out by the port of an ENI with new MAC addresses, if it is not larger than `mtu`.
+    Deliver { to: EniKey, link: Link, mtu: u16 },
+    /// Dropped.
+    Drop(DropReason),
+}
+
+/// What the engine shows a cached flow.
+pub(crate) struct Present<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) table: &'a ConnTable,
+    pub(crate) counters: &'a Counters,
+    pub(crate) now: Instant,
+}
+
+/// A result of the walk, and its validity.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    key: FlowKey,
+    /// The newest generation for which the result is known to hold.
+    generation: u64,
+    action: Action,
+    a: End,
+    b: Option<End>,
+    live: Live,
+}
+
+/// One side of the flow.
+#[derive(Debug)]
+struct End {
+    eni: EniKey,
+    /// Where the ENI stands in the snapshot of the flow's generation.
+    index: usize,
+    note: SideNote,
+    /// The connection as the flow's last packet left it.
+    touched: Option<Touched>,
+}
+
+/// What changes with each packet.
+#[derive(Debug, Default)]
+struct Live {
+    seen: u64,
+    settled: u64,
+    packets: u32,
+    bytes: u64,
+}
+
+impl Flow {
+    /// The flow of a packet that has just walked; `None` if the next one could get something else.
+    pub(crate) fn of(
+        key: FlowKey,
+        from: EniKey,
+        ip: &IpPacket,
+        (walked, notes): (&Walked, Notes),
+        present: &Present<'_>,
+    ) -> Option<Self> {
+        let action = action(walked, present.snapshot)?;
+        if !notes.can_be_kept() {
+            return None;
+        }
+        let (a, b) = notes.sides();
+        let a = End::new(present.snapshot, from, a?)?;
+        let b = match (walked.b, b) {
+            (Some(side), Some(note)) => Some(End::new(present.snapshot, side.eni, note)?),
+            (None, None) => None,
+            _ => return None,
+        };
+        let now = present.now.as_nanos();
+        let live = Live { seen: now, settled: now, ..Live::default() };
+        let flow = Self { key, generation: present.snapshot.generation(), action, a, b, live };
+        (is_plain(ip) || flow.denies_openers(present, ip)).then_some(flow)
+    }
+
+    pub(crate) const fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
+    pub(crate) fn is_of(&self, key: &FlowKey) -> bool {
+        self.key == *key
+    }
+
+    /// What becomes of a packet of this flow, with everything done to connections and counters that a walk would do;
+    /// `None`, and nothing counted, if it has to walk.
+    pub(crate) fn serve(
+        &mut self,
+        present: &Present<'_>,
+        inbound: &Inbound<'_>,
+        ip: &IpPacket,
+    ) -> Option<Action> {
+        if !self.suits(inbound, ip) || !self.is_current(present) {
+            return None;
+        }
+        let a = present.snapshot.enis().get(self.a.index)?;
+        if inbound.summary.source_mac != a.mac || !self.act(present, a, ip) {
+            return None;
+        }
+        self.count(present, inbound.packets(), ip);
+        Some(self.action)
+    }
+
+    /// Adds what was counted to the connections.
+    pub(super) fn settle(&mut self, now: Instant) {
+        let Live { packets, bytes, .. } = self.live;
+        if packets > 0 {
+            for (end, direction) in self.ends() {
+                if let Ground::Conn(conn) = &end.note.ground
+                    && end.note.committed
+                {
+                    conn.account(direction, packets.into(), bytes);
+                }
+            }
+        }
+        self.live = Live { packets: 0, bytes: 0, settled: now.as_nanos(), ..self.live };
+    }
+
+    /// Whether a packet could still be served.
+    pub(super) fn is_of_use(&self, now: Instant) -> bool {
+        self.ends().all(|(end, _)| end.conn().is_none_or(|conn| conn.is_alive(now)))
+    }
+
+    /// Class, then time of the last packet: what matters least is the least. Looks at nothing but the flow itself.
+    pub(super) fn worth(&self) -> (u8, u64) {
+        let passes = matches!(self.action, Action::Deliver { .. });
+        let tracked = self.ends().any(|(end, _)| end.conn().is_some());
+        (u8::from(passes) + u8::from(passes && tracked), self.live.seen)
+    }
+
+    /// Whether a packet of the flow is of the kind that the result speaks of.
+    fn suits(&self, inbound: &Inbound<'_>, ip: &IpPacket) -> bool {
+        match self.action {
+            Action::Deliver { mtu, .. } => {
+                is_plain(ip) && inbound.offload.largest_ip_len(ip) <= u32::from(mtu)
+            }
+            Action::Drop(_) => is_plain(ip) || self.stays_outside(),
+        }
+    }
+
+    /// Whether the sender's side refuses the packet, and no entry has a say: then SYN, FIN and RST get what others get.
+    fn stays_outside(&self) -> bool {
+        self.b.is_none() && !self.a.note.committed && self.a.conn().is_none()
+    }
+
+    /// Whether a packet that is not plain shows what every packet of the flow would get: it [stays
+    /// outside](Self::stays_outside), and there is not even an entry that it would have replaced (CT-45).
+    fn denies_openers(&self, present: &Present<'_>, ip: &IpPacket) -> bool {
+        let entry = || present.table.handle(Zone(self.a.eni.0), Egress, ip, present.now);
+        self.stays_outside() && entry().is_none()
+    }
+
+    /// Whether the result holds in the present generation, which it then adopts.
+    fn is_current(&mut self, present: &Present<'_>) -> bool {
+        let Present { snapshot, .. } = present;
+        if self.generation == snapshot.generation() {
+            return true;
+        }
+        let generation = self.generation;
+        let adopts = self.a.adopt(snapshot, generation)
+            && match &mut self.b {
+                Some(b) => b.adopt(snapshot, generation),
+                None => snapshot.ownership_stamp() <= generation,
+            };
+        if adopts {
+            self.generation = snapshot.generation();
+        }
+        adopts
+    }
+
+    /// Does to the connections what the packet would do in a commit; false if it has to walk.
+    fn act(&mut self, present: &Present<'_>, a: &CompiledEni, ip: &IpPacket) -> bool {
+        let Self { a: end_a, b: end_b, .. } = self;
+        let b = match end_b {
+            Some(end) => match present.snapshot.enis().get(end.index) {
+                Some(eni) => Some((end, eni)),
+                None => return false,
+            },
+            None => None,
+        };
+        let stands = end_a.stands(present) && b.as_ref().is_none_or(|(end, _)| end.stands(present));
+        stands
+            && end_a.touch(present, a, (Egress, ip))
+            && b.is_none_or(|(end, eni)| end.touch(present, eni, (Ingress, ip)))
+    }
+
+    fn count(&mut self, present: &Present<'_>, packets: u32, ip: &IpPacket) {
+        for (end, direction) in self.ends() {
+            end.count(present.counters, direction, packets);
+        }
+        let now = present.now.as_nanos();
+        let live = &mut self.live;
+        live.seen = now;
+        live.packets = live.packets.saturating_add(packets);
+        live.bytes += u64::from(ip.ip_len);
+        if now.wrapping_sub(live.settled) >= SETTLE_AFTER {
+            self.settle(present.now);
+        }
+    }
+
+    fn ends(&self) -> impl Iterator<Item = (&End, Direction)> {
+        std::iter::once((&self.a, Egress)).chain(self.b.as_ref().map(|b| (b, Ingress)))
+    }
+}
+
+impl End {
+    fn new(snapshot: &Snapshot, eni: EniKey, note: SideNote) -> Option<Self> {
+        let index = snapshot.eni(eni)?.index.0;
+        Some(Self { eni, index, note, touched: None })
+    }
+
+    const fn conn(&self) -> Option<&ConnHandle> {
+        match &self.note.ground {
+            Ground::Conn(conn) => Some(conn),
+            _ => None,
+        }
+    }
+
+    fn adopt(&mut self, snapshot: &Snapshot, generation: u64) -> bool {
+        let eni = snapshot.eni(self.eni).filter(|eni| eni.stamp <= generation);
+        eni.is_some_and(|eni| {
+            self.index = eni.index.0;
+            true
+        })
+    }
+
+    /// Whether what the result rests on is as it was. An entry that the packet acts on is looked at when it does.
+    fn stands(&self, present: &Present<'_>) -> bool {
+        match &self.note.ground {
+            Ground::Conn(conn) => self.note.committed || conn.is_alive(present.now),
+            Ground::Rule(_, birth) | Ground::Denied(birth) => {
+                birth.is_none_or(|birth| present.table.is_unborn(birth))
+            }
+            Ground::Unasked => true,
+        }
+    }
+
+    /// Does to the side's entry, if there is one, what a commit would do; false if the packet has to walk.
+    fn touch(
+        &mut self,
+        present: &Present<'_>,
+        eni: &CompiledEni,
+        (direction, ip): (Direction, &IpPacket),
+    ) -> bool {
+        let (Ground::Conn(conn), true) = (&self.note.ground, self.note.committed) else { return true };
+        if self.touched.is_some_and(|left| conn.touch_again(left, direction, ip, present.now)) {
+            return true;
+        }
+        self.touched = conn.touch(direction, ip, &time_outs(eni), present.now);
+        self.touched.is_some()
+    }
+
+    fn count(&self, counters: &Counters, direction: Direction, packets: u32) {
+        match self.note.ground {
+            Ground::Conn(_) | Ground::Unasked => {}
+            Ground::Rule(slot, _) => counters.group(direction, Some(slot), packets),
+            Ground::Denied(_) => counters.group(direction, None, packets),
+        }
+        if let Some(acl) = self.note.acl {
+            counters.acl(direction, acl.slot, acl.by_default, packets);
+        }
+    }
+}
+
+/// The action of a walk's end; `None` if it is not one to keep.
+fn action(walked: &Walked, snapshot: &Snapshot) -> Option<Action> {
+    match walked.verdict {
+        Verdict::Deliver(delivery) if delivery.fragment.is_none() => {
+            let PortKey::Eni(to) = delivery.to else { return None };
+            let mtu = snapshot.eni(to)?.mtu.min(VPC_MTU);
+            Some(Action::Deliver { to, link: walked.link?, mtu })
+        }
+        Verdict::Drop(reason) if is_policy(reason) => Some(Action::Drop(reason)),
+        _ => None,
+    }
+}
+
+/// Reasons that depend on nothing but the flow and the policy.
+const fn is_policy(reason: DropReason) -> bool {
+    matches!(
+        reason,
+        DropReason::GroupEgress
+            | DropReason::GroupIngress
+            | DropReason::AclEgressEntry
+            | DropReason::AclEgressDefault
+            | DropReason::AclIngressEntry
+            | DropReason::AclIngressDefault
+            | DropReason::NoRoute
+            | DropReason::UnownedAddress
+            | DropReason::DestinationCheck
+    )
+}
+
+impl Link {
+    /// Writes the addresses into a frame.
+    pub(crate) fn write(&self, frame: &mut [u8]) {
+        let Some(header) = frame.first_chunk_mut::<12>() else { return };
+        header[..6].copy_from_slice(&self.destination.0);
+        if let Some(MacAddr(source)) = self.source {
+            header[6..].copy_from_slice(&source);
+        }
+    }
+}

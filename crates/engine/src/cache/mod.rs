@@ -1,0 +1,122 @@
+//! The flow cache of one worker: what the walk decided, kept so that the next packet of the flow need not walk.
+//!
+//! Owned by one worker, never shared, allocated once. Only results that a later packet can be *shown* to get again are
+//! kept, and each hit shows it anew ([`Flow::serve`]):
+//!
+//! - nothing that the walk could see of policy has changed: the stamps of the ENIs involved are not younger than the
+//!   generation of the result, which then adopts the present generation;
+//! - a result that rests on a connection finds it alive, and the packet does to it what a commit would do. If the packet
+//!   moves its state (the FIN of an established connection, the answer that completes a UDP transaction) it walks;
+//! - a result that rests on the absence of a connection finds the flow's creation counter where it was
+//!   ([`palisade_conntrack::Birth`]), so that a denial does not outlive the opening of the flow from the other side.
+//!
+//! Never kept: refusals of the allowance (CT-70), ICMP errors, fragments, whatever the fabric or a service consumes, and
+//! packets that open an entry. Never served: SYN, FIN and RST of a flow that passes, packets larger than the path
+//! carries.
+
+mod flow;
+mod key;
+mod notes;
+mod table;
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use palisade_conntrack::Instant;
+
+pub(crate) use flow::{Action, Flow, Present};
+pub(crate) use key::FlowKey;
+pub(crate) use notes::{Notes, Noting};
+
+use table::Table;
+
+/// Results of walks, by flow. See the [module](self) for what makes them valid.
+#[derive(Debug)]
+pub struct FlowCache {
+    table: Table,
+    hasher: RandomState,
+    /// The bucket at which the next round of [`FlowCache::settle`] begins.
+    next: usize,
+    hits: u64,
+}
+
+impl FlowCache {
+    /// Entries per worker where nothing else is said: some 12 MiB.
+    pub const DEFAULT_ENTRIES: usize = 65_536;
+    /// Most entries; the configuration refuses more.
+    pub const MAX_ENTRIES: usize = 1 << 23;
+
+    /// A cache of at least so many entries, memory for which is taken at once; with 0 every packet walks.
+    #[must_use]
+    pub fn new(entries: usize) -> Self {
+        let table = Table::new(entries.min(Self::MAX_ENTRIES));
+        Self { table, hasher: RandomState::default(), next: 0, hits: 0 }
+    }
+
+    /// Packets that were served without a walk.
+    #[must_use]
+    pub const fn hits(&self) -> u64 {
+        self.hits
+    }
+
+    /// Entries in use. Looks at all of them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.flows().count()
+    }
+
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds what entries have counted to their connections (CT-6) and lets go of ended ones, in the next `buckets`
+    /// buckets; [`usize::MAX`] for all.
+    pub fn settle(&mut self, now: Instant, buckets: usize) {
+        for _ in 0..buckets.min(self.buckets()) {
+            self.table.retain(self.next, |flow| {
+                flow.settle(now);
+                flow.is_of_use(now)
+            });
+            self.next = (self.next + 1) % self.buckets().max(1);
+        }
+    }
+
+    /// Buckets, for [`FlowCache::settle`].
+    #[must_use]
+    pub const fn buckets(&self) -> usize {
+        self.table.buckets()
+    }
+
+    pub(crate) const fn is_off(&self) -> bool {
+        self.buckets() == 0
+    }
+
+    pub(crate) fn hash(&self, key: &FlowKey) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// Asks the entry of a flow for what it knows of a packet; one that is not valid any more goes.
+    pub(crate) fn serve<T>(
+        &mut self,
+        key: &FlowKey,
+        hash: u64,
+        ask: impl FnOnce(&mut Flow) -> Option<T>,
+    ) -> Option<T> {
+        let answer = ask(self.table.find(key, hash)?);
+        self.hits += u64::from(answer.is_some());
+        answer
+    }
+
+    /// Keeps a result in the place of what matters less, or of the flow's older one; if everything there matters more it
+    /// is not kept.
+    pub(crate) fn keep(&mut self, hash: u64, flow: Flow, now: Instant) {
+        if let Some(place) = self.table.place_for(&flow, hash) {
+            if let Some(old) = place {
+                old.settle(now);
+            }
+            *place = Some(flow);
+        }
+    }
+}
