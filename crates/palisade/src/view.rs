@@ -34,6 +34,7 @@ pub(crate) struct VpcHead<'a> {
     pub(crate) account: &'a str,
     pub(crate) cidr_blocks: &'a [Ipv4Net],
     pub(crate) ipv6_cidr_blocks: &'a [Ipv6Net],
+    pub(crate) revocation: &'static str,
 }
 
 /// An object that others refer to.
@@ -165,6 +166,7 @@ impl<'a> VpcView<'a> {
                 account: &vpc.account,
                 cidr_blocks: &vpc.cidr_blocks,
                 ipv6_cidr_blocks: &vpc.ipv6_cidr_blocks,
+                revocation: vpc.revocation.as_str(),
             },
             subnets: vpc.subnets.iter().map(|subnet| subnet_view(vpc, subnet)).collect(),
             network_acls: vpc.network_acls.iter().map(acl_view).collect(),

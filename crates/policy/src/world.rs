@@ -30,6 +30,7 @@ pub(crate) fn empty() -> Vpc {
         account: "123456789012".into(),
         cidr_blocks: vec!["10.0.0.0/16".parse().unwrap()],
         ipv6_cidr_blocks: vec!["2001:db8:1::/56".parse().unwrap()],
+        revocation: crate::model::Revocation::default(),
         subnets: vec![
             subnet("web", "10.0.1.0/24", Some("2001:db8:1:1::/64")),
             subnet("data", "10.0.2.0/24", None),

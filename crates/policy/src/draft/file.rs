@@ -13,7 +13,7 @@ use super::table::{Named, table};
 use super::value::{At, Item, List, Number, Read, Text};
 use crate::diagnostics::Report;
 use crate::ids::IdKind;
-use crate::model::Profile;
+use crate::model::{Profile, Revocation};
 
 table! {
     /// A VPC and everything in it. Names stand for ids wherever an id is asked for.
@@ -56,6 +56,8 @@ table! {
         optional ipv6_cidr_block: At<Ipv6Net>,
         /// Further IPv6 blocks.
         optional ipv6_cidr_blocks: List<At<Ipv6Net>>,
+        /// What becomes of tracked connections that a change of rules no longer admits: `aws`, they live on (CT-20), or `strict`, they are cut; absent: aws.
+        optional revocation: At<Revocation>,
     }
 }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::suggest::short;
+use super::suggest::{did_you_mean, short};
 use super::value::{At, Item, Read, Text};
 use crate::diagnostics::{Code, Report};
 use crate::ids::IdKind;
-use crate::model::Profile;
+use crate::model::{Profile, Revocation};
 
 /// An id of one kind: `KIND` is the [`IdKind`] as a number, which stable Rust takes as a parameter.
 #[derive(Clone, Debug)]
@@ -109,6 +109,24 @@ impl Read for At<Family> {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "enum": ["IPv4", "IPv6"] })
+    }
+}
+
+impl Read for At<Revocation> {
+    fn read(item: &Item<'_>, report: &mut Report<'_>) -> Option<Self> {
+        let text = item.text(report, "`aws` or `strict`")?;
+        let found = Revocation::ALL.into_iter().find(|policy| policy.as_str() == text.value);
+        if found.is_none() {
+            let message = format!("there is no revocation policy `{}`", short(&text.value));
+            let meant = did_you_mean(&text.value, Revocation::ALL.into_iter().map(Revocation::as_str));
+            let help = "write `aws` (tracked connections outlive their rule, CT-20) or `strict` (they are cut with it)";
+            report.add(Code::BadForm, text.span, message, format!("{meant}{help}"));
+        }
+        found.map(|value| Self { value, span: text.span })
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "enum": Revocation::ALL.map(Revocation::as_str) })
     }
 }
 

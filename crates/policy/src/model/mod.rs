@@ -65,6 +65,8 @@ pub struct Vpc {
     pub cidr_blocks: Vec<Ipv4Net>,
     /// IPv6 blocks.
     pub ipv6_cidr_blocks: Vec<Ipv6Net>,
+    /// What becomes of tracked connections that the rules no longer admit.
+    pub revocation: Revocation,
     /// Subnets, disjoint.
     pub subnets: Vec<Subnet>,
     /// Network ACLs; one has `is_default`.
@@ -103,6 +105,30 @@ impl Vpc {
     pub fn members(&self, group: GroupIndex) -> impl Iterator<Item = EniIndex> + '_ {
         let has_group = move |eni: &Eni| eni.groups.contains(&group);
         self.enis.iter().enumerate().filter(move |(_, eni)| has_group(eni)).map(|(at, _)| EniIndex(at))
+    }
+}
+
+/// What becomes of a tracked connection when the rules that let it be opened are gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Revocation {
+    /// It lives on until it ends by itself, as in a VPC (CT-20).
+    #[default]
+    Aws,
+    /// It is cut: each change of policy judges anew the packet that opened it.
+    Strict,
+}
+
+impl Revocation {
+    /// Both, in the order in which they are explained.
+    pub const ALL: [Self; 2] = [Self::Aws, Self::Strict];
+
+    /// The word for it in a configuration file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::Strict => "strict",
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub struct CompiledEni {
     pub groups: Arc<GroupSet>,
     /// The generation in which something that this ENI's walks can see last changed: its settings, its groups' rules
     /// with the members and prefix lists they refer to, its subnet and that one's ACL, who has which address there, the
-    /// services, the VPC's blocks. A result that involves two ENIs holds as long as the stamps of both are the same; a
+    /// services, the VPC's blocks and its revocation policy. A result that involves two ENIs holds as long as the stamps of both are the same; a
     /// result without a receiver depends on [`crate::Snapshot::ownership_stamp`] too.
     pub stamp: u64,
 }

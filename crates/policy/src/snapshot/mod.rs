@@ -25,7 +25,7 @@ pub use reserved::Reserved;
 pub use rule_sets::{RuleOwner, RuleSet};
 
 use crate::classifier::ClassifierSize;
-use crate::model::{PrefixListIndex, SubnetIndex, Vpc};
+use crate::model::{PrefixListIndex, Revocation, SubnetIndex, Vpc};
 use lookup::Lookup;
 use policy::Policy;
 use reserved::Blocks;
@@ -150,6 +150,12 @@ impl Snapshot {
             IpAddr::V4(v4) => self.vpc.cidr_blocks.iter().any(|block| block.contains(&v4)),
             IpAddr::V6(v6) => self.vpc.ipv6_cidr_blocks.iter().any(|block| block.contains(&v6)),
         }
+    }
+
+    /// What becomes of tracked connections that the rules no longer admit.
+    #[must_use]
+    pub fn revocation(&self) -> Revocation {
+        self.vpc.revocation
     }
 
     /// How many rule slots there are, those of rules that have gone included: every slot is below it.

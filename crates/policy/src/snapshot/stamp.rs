@@ -10,7 +10,7 @@ use crate::model::{SubnetIndex, Vpc};
 /// Stamps of what all ENIs see.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FabricStamps {
-    /// Services and the VPC's blocks.
+    /// Services, the VPC's blocks, its revocation policy.
     pub(super) fabric: u64,
     /// Subnets, and who has which address and MAC address in them, the whole VPC over.
     pub(super) ownership: u64,
@@ -50,6 +50,7 @@ impl Next<'_> {
         let same = |old: &&Snapshot| {
             old.vpc.cidr_blocks == self.vpc.cidr_blocks
                 && old.vpc.ipv6_cidr_blocks == self.vpc.ipv6_cidr_blocks
+                && old.vpc.revocation == self.vpc.revocation
                 && *old.services == *services
         };
         self.previous.filter(same).map_or(self.generation, |old| old.stamps.fabric)

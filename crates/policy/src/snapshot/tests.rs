@@ -254,6 +254,10 @@ fn stamps_change_with_what_an_eni_sees() {
     assert!(restamped(&old, &empty_subnet).is_empty());
     assert_ne!(old.ownership_stamp(), empty_subnet.ownership_stamp());
 
+    let strict = next(&old, |vpc| vpc.revocation = Revocation::Strict);
+    assert_eq!(restamped(&old, &strict), ["web-1", "web-2", "db-1"]);
+    assert!(restamped(&strict, &next(&strict, |_| ())).is_empty());
+
     let service = next(&old, |vpc| vpc.services.clear());
     assert_eq!(restamped(&old, &service), ["web-1", "web-2", "db-1"]);
 }

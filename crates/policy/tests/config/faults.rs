@@ -60,6 +60,8 @@ const FILE: &[Case] = &[
         &[(WrongType, "true"), (WrongType, "1"), (WrongType, "5"), (WrongType, "[]"), (WrongType, "1.5")]),
     vpc("region = \"moon\"\naccount = \"123\"\n", &[(BadForm, "moon"), (BadForm, "123")]),
     vpc("id = \"vpc-1\"\n", &[(BadId, "vpc-1")]),
+    vpc("revocation = \"strickt\"\n", &[(BadForm, "strickt")]),
+    vpc("revocation = true\n", &[(WrongType, "true")]),
     vpc("[daemon]\nworkers = 0\ncontrol_socket = \"here\"\nmax_connections = 0\n",
         &[(OutOfRange, "0"), (BadForm, "here"), (OutOfRange, "0")]),
     vpc("[quotas]\nnetwork_acl_entries = 32768\ngroups_per_eni = 17\nsubnets = -1\n",

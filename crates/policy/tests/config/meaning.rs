@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use palisade_policy::ids;
 use palisade_policy::model::{
-    AclAction, Attachment, ConnectionTracking, Direction, GroupRule, Peer, Profile, Protocol, Vpc,
+    AclAction, Attachment, ConnectionTracking, Direction, GroupRule, Peer, Profile, Protocol, Revocation, Vpc,
 };
 
 use super::load;
@@ -230,6 +230,15 @@ fn an_eni_has_what_is_written() {
     assert_eq!(eni.attachment, tap);
     assert_eq!(vpc[eni.instance].max_tracked, 250_000);
     assert_ne!(vpc.enis[0].instance, eni.instance);
+}
+
+#[test]
+fn tracked_connections_outlive_their_rule_unless_the_vpc_says_otherwise() {
+    assert_eq!(load(V4).revocation, Revocation::Aws, "CT-20");
+    for policy in Revocation::ALL {
+        let vpc = load(&format!("{V4}revocation = \"{}\"", policy.as_str()));
+        assert_eq!(vpc.revocation, policy);
+    }
 }
 
 #[test]

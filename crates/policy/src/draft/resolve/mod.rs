@@ -55,6 +55,7 @@ pub(super) fn vpc(file: &File, report: &mut Report<'_>) -> Option<Vpc> {
         account: text_or(table.account.given().map(|account| &account.0.value), DEFAULT_ACCOUNT),
         cidr_blocks: table.cidr_blocks.items().iter().map(|block| block.value).collect(),
         ipv6_cidr_blocks: blocks::ipv6_blocks(table).map(|block| block.value).collect(),
+        revocation: table.revocation.given().map(|policy| policy.value).unwrap_or_default(),
         subnets: subnets?,
         network_acls,
         security_groups: security_groups?,
