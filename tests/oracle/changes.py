@@ -16,7 +16,7 @@ def change(rng: random.Random, tables: Table) -> Optional[Change]:
     """A change that the present configuration allows, or `None`."""
     makers: list[Callable[[random.Random, Table], Optional[Change]]] = [
         _rule, _rule, _rule, _entry, _entry, _membership, _association, _prefix_list, _trait, _allowance, _address,
-        _whole_group,
+        _whole_group, _revocation,
     ]
     if rng.random() < 0.03:
         return _delete(rng, tables)
@@ -82,6 +82,10 @@ def _trait(rng: random.Random, tables: Table) -> Optional[Change]:
         ]
     )
     return None, {"eni": {_eni(rng, tables): trait}}
+
+
+def _revocation(rng: random.Random, _: Table) -> Optional[Change]:
+    return None, {"vpc": {"revocation": rng.choice(["aws", "strict"])}}
 
 
 def _allowance(rng: random.Random, tables: Table) -> Optional[Change]:

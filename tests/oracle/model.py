@@ -123,6 +123,7 @@ class World:
         v6 = vpc.get("ipv6_cidr_blocks", [vpc["ipv6_cidr_block"]] if "ipv6_cidr_block" in vpc else [])
         self.blocks = [_network(text) for text in [*vpc["cidr_blocks"], *v6]]
         self.has_v6 = bool(v6)
+        self.strict = vpc.get("revocation") == "strict"  # CT-27
         self.enis: Table = tables.get("eni", {})
         self.owners: dict[Address, str] = {}
         self.own: dict[str, list[Address]] = {}

@@ -46,6 +46,8 @@ class Oracle:
     def change(self, world: World) -> None:
         """Switches to another version of the configuration."""
         self.tracker.forget(self.world, world)
+        if world.strict:
+            self.tracker.revoke(world)
         self.world = world
 
     def send(self, packet: Packet) -> Outcome:

@@ -168,6 +168,8 @@ def load(path: Path) -> tuple[Script, Table]:
     steps = []
     for step in raw.get("step", []):
         asked = "conns" in step or "conns_total" in step
+        if "kill" in step:
+            raise notation.Unsupported("kill")
         for _ in range(step.get("repeat", 1)):
             steps.append(Step(nanoseconds(step["at"]), step.get("send"), step.get("change"), step.get("patch"), asked))
             step = {**step, "change": None, "patch": None}

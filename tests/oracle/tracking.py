@@ -55,6 +55,8 @@ class Conn:
     simultaneous: bool = False
     pending: bool = False
     transactions: int = 0
+    opener: Optional[Packet] = None
+    direct: bool = False  # whether the ENI that handed the opener over had its source address (SG-34)
 
 
 @dataclass
@@ -126,7 +128,9 @@ class Tracker:
         if not opens(packet) or untracked(world, eni, direction, packet):
             return Verdict(True, key, delete=reuse)
         assert key is not None
-        return Verdict(True, key, new_conn(world, eni, direction, packet, key, now), creates=True)
+        conn = new_conn(world, eni, direction, packet, key, now)
+        conn.direct = handing is not None and world.owner(packet.src) == handing
+        return Verdict(True, key, conn, creates=True)
 
     def _related(self, world: World, eni: str, direction: str, packet: Packet, now: int) -> bool:
         """CT-50, CT-52, CT-53."""
@@ -177,6 +181,11 @@ class Tracker:
         replaces = self.find(eni, verdict.key, now) is not None  # CT-45: the old one's place is for the new one
         return replaces or bool(used < instance["max_tracked"])
 
+    def revoke(self, world: World) -> None:
+        """CT-27: ends every entry whose opener no rule would let in or out now."""
+        for eni, table in self.tables.items():
+            self.tables[eni] = {key: conn for key, conn in table.items() if _admitted(world, eni, conn)}
+
     def forget(self, before: World, after: World) -> None:
         """CT-26: entries of ENIs and of addresses that are gone."""
         for eni in list(self.tables):
@@ -186,6 +195,13 @@ class Tracker:
             gone = set(before.own[eni]) - set(after.own[eni])
             table = self.tables[eni]
             self.tables[eni] = {key: conn for key, conn in table.items() if conn.local[0] not in gone}
+
+
+def _admitted(world: World, eni: str, conn: Conn) -> bool:
+    packet = conn.opener
+    assert packet is not None
+    handing = world.owner(packet.src) if conn.direct else None
+    return any(world.matches(rule, conn.origin, packet, handing) for rule in world.rules(eni, conn.origin))
 
 
 def is_syn(packet: Packet) -> bool:
@@ -233,6 +249,7 @@ def new_conn(world: World, eni: str, direction: str, packet: Packet, key: Key, n
     state = {TCP: "syn-sent", UDP: "udp-single"}.get(packet.protocol, "icmp" if packet.is_icmp else "other")
     conn = Conn(key, direction, packet.protocol, local, remote, state, now + time_out(world, eni, state))
     conn.pending = True
+    conn.opener = packet
     if packet.protocol == TCP:
         conn.sides["origin"].syn, conn.sides["origin"].scale = packet.seq, packet.wscale
     return conn

@@ -30,6 +30,8 @@ def world(rng: random.Random) -> Table:
     six = rng.random() < 0.75
     if six:
         tables["vpc"]["ipv6_cidr_block"] = VPC_V6
+    if rng.random() < 0.4:
+        tables["vpc"]["revocation"] = "strict"
     tables["subnet"] = _subnets(rng, six)
     tables["network_acl"] = {"open": _open_acl(six)}
     tables["security_group"] = {f"g{at}": {} for at in range(rng.randint(2, 4))}

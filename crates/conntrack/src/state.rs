@@ -131,6 +131,14 @@ impl State {
         }
     }
 
+    /// Every name that [`State::name`] gives, once.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        let is_new = |(at, state): &(usize, Self)| {
+            Self::ALL[..*at].iter().all(|earlier| earlier.name() != state.name())
+        };
+        Self::ALL.into_iter().enumerate().filter(is_new).map(|(_, state)| state.name())
+    }
+
     /// Time-outs of CT-30 to CT-36.
     pub(crate) const fn time_out(self) -> TimeOutClass {
         match self {
@@ -189,6 +197,7 @@ mod tests {
         for (index, state) in State::ALL.into_iter().enumerate() {
             assert_eq!(usize::from(state.code()), index);
             assert_eq!(State::from_code(state.code()), Some(state));
+            assert_eq!(State::names().filter(|name| *name == state.name()).count(), 1);
         }
         assert_eq!(State::from_code(19), None);
     }

@@ -109,11 +109,14 @@ impl ConnTable {
         self.map.iter().filter_map(|conn| ConnView::of(&conn, now)).collect()
     }
 
-    /// All live entries with handles on them, in no particular order, for whoever wants to end some.
+    /// The live entries that `wanted` picks, with handles on them, in no particular order. Locks like [`ConnTable::list`],
+    /// and holds the lock of a shard while `wanted` decides.
     #[must_use]
-    pub fn entries(&self, now: Instant) -> Vec<(ConnHandle, ConnView)> {
-        let entry =
-            |conn: &Arc<Conn>| ConnView::of(conn, now).map(|view| (ConnHandle::new(Arc::clone(conn)), view));
+    pub fn select(&self, wanted: impl Fn(&ConnView) -> bool, now: Instant) -> Vec<(ConnHandle, ConnView)> {
+        let entry = |conn: &Arc<Conn>| {
+            let view = ConnView::of(conn, now).filter(&wanted)?;
+            Some((ConnHandle::new(Arc::clone(conn)), view))
+        };
         self.map.iter().filter_map(|conn| entry(conn.value())).collect()
     }
 

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use palisade_conntrack::{ConnTable, Zone};
+use palisade_conntrack::{ConnTable, ConnView, Zone};
 use palisade_packet::build::{self, IcmpError};
 use palisade_packet::{Body, IpPacket, PacketSummary};
+use palisade_policy::model::Revocation;
 use palisade_policy::{EniKey, PortKey, Snapshot};
 
 use crate::cache::{Action, Flow, FlowCache, FlowKey, Notes, Noting, Present};
@@ -16,6 +17,8 @@ use crate::lane::Lane;
 use crate::limiter::ErrorLimiter;
 use crate::outcome::{Now, Outcome, Received, Reply, Verdict, Walked};
 use crate::reason::DropReason;
+use crate::selection::Selection;
+use crate::stages::revocation;
 use crate::walk::{Context, walk};
 use crate::witness::{Counting, Nobody};
 
@@ -201,10 +204,12 @@ impl Engine {
         walk(&mut self.context(snapshot, now, false, Nobody), from, Inbound::read(frame, received, None))
     }
 
-    /// Forgets what belonged to ENIs and addresses that `new` no longer has (CT-26). Call it once `new` is live.
+    /// Forgets what belonged to ENIs and addresses that `new` no longer has (CT-26), and ends the connections that `new`
+    /// refuses if it is strict about that. Call it once `new` is live.
     ///
-    /// Counts as dropped the fragments that waited at ENIs that are gone.
-    pub fn retire(&self, counters: &Counters, old: &Snapshot, new: &Snapshot) {
+    /// Counts as dropped the fragments that waited at ENIs that are gone. Under [`Revocation::Strict`] it costs a look at
+    /// the key of every connection if any ENI has changed.
+    pub fn retire(&self, counters: &Counters, old: &Snapshot, new: &Snapshot, now: Now) {
         for eni in old.enis() {
             let zone = Zone(eni.key.0);
             match new.eni(eni.key) {
@@ -221,6 +226,32 @@ impl Engine {
                 }
             }
         }
+        if new.revocation() == Revocation::Strict {
+            revocation::sweep(&self.table, old, new, now.monotonic);
+        }
+    }
+
+    /// Whether the rules of a policy would not let a connection be opened now that is alive: what
+    /// [`Revocation::Strict`] cuts. A connection of an ENI that the policy does not have is refused.
+    #[must_use]
+    pub fn would_refuse(snapshot: &Snapshot, entry: &ConnView) -> bool {
+        !snapshot.eni(EniKey(entry.zone.0)).is_some_and(|eni| revocation::admits(eni, entry))
+    }
+
+    /// The live connections that a selection means, in no particular order.
+    #[must_use]
+    pub fn select(&self, selection: &Selection, snapshot: &Snapshot, now: Now) -> Vec<ConnView> {
+        let chosen = self.table.select(|entry| selection.includes(entry, snapshot), now.monotonic);
+        chosen.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    /// Ends the live connections that a selection means; returns them as they were.
+    ///
+    /// What ends is what the groups remember. Later packets are ones without entry, for which rules decide (CT-44).
+    pub fn kill(&self, selection: &Selection, snapshot: &Snapshot, now: Now) -> Vec<ConnView> {
+        let chosen = self.table.select(|entry| selection.includes(entry, snapshot), now.monotonic);
+        let ended = chosen.into_iter().filter(|(handle, _)| self.table.end(handle));
+        ended.map(|(_, entry)| entry).collect()
     }
 
     /// Reclaims at most `budget` expired connections, and expired fragment records. Returns the connections reclaimed.

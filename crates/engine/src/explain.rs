@@ -94,6 +94,11 @@ impl Witness for Recorder<'_> {
                 let note = "belongs to a tracked connection: no rule is consulted (CT-3)";
                 self.group(eni, direction, "allowed", Ground::Table, note);
             }
+            Event::EntryRevoked { eni, direction } => {
+                let note =
+                    "no rule would let its connection be opened now: the entry ends (CT-27, revocation = strict)";
+                self.group(eni, direction, "passed", Ground::Table, note);
+            }
             Event::GroupRelated { eni, direction } => {
                 self.group(
                     eni,

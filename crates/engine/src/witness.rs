@@ -24,6 +24,8 @@ pub(crate) enum Event<'s> {
     Orphaned { fragments: usize },
     /// An entry of the connection table covers the packet.
     GroupTracked { eni: &'s CompiledEni, direction: Direction, plan: &'s Plan },
+    /// The entry that covered the packet, or the flow it is an error about, is one that the present rules refuse: it ends.
+    EntryRevoked { eni: &'s CompiledEni, direction: Direction },
     /// An ICMP error about a flow of this ENI.
     GroupRelated { eni: &'s CompiledEni, direction: Direction },
     /// A rule of one of the groups allows it.

@@ -106,7 +106,7 @@ impl Dataplane {
 
     /// Puts a policy in force; returns its generation once every worker forwards by it.
     ///
-    /// State of ENIs and addresses that are gone is ended then (CT-26).
+    /// State of ENIs and addresses that are gone is ended then (CT-26), and of connections that a strict policy refuses.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl Dataplane {
         self.await_epoch(epoch)?;
         let new = self.publication.snapshot();
         for old in control.unretired.drain(..) {
-            self.judge.retire(&control.counters, &old, &new);
+            self.judge.retire(&control.counters, &old, &new, self.now());
         }
         Ok(new.generation())
     }

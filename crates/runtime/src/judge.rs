@@ -25,9 +25,9 @@ pub trait Judge: Send + Sync {
     /// Reclaims what has expired, at most `budget` entries; returns how many. Drops, and counts, fragments held too long.
     fn advance(&self, counters: &Counters, now: Now, budget: usize) -> usize;
 
-    /// Ends the state of what `new` no longer has (CT-26), after no worker uses `old` any more. Drops, and counts,
-    /// fragments held there.
-    fn retire(&self, counters: &Counters, old: &Snapshot, new: &Snapshot);
+    /// Ends the state of what `new` no longer has or admits (CT-26, CT-27), after no worker uses `old` any more. Drops, and
+    /// counts, fragments held there.
+    fn retire(&self, counters: &Counters, old: &Snapshot, new: &Snapshot, now: Now);
 
     /// Drops, and counts, all fragments still held. No worker runs any more.
     fn drain(&self, counters: &Counters);
@@ -60,8 +60,8 @@ impl Judge for Engine {
         Self::advance(self, counters, now, budget)
     }
 
-    fn retire(&self, counters: &Counters, old: &Snapshot, new: &Snapshot) {
-        Self::retire(self, counters, old, new);
+    fn retire(&self, counters: &Counters, old: &Snapshot, new: &Snapshot, now: Now) {
+        Self::retire(self, counters, old, new, now);
     }
 
     fn drain(&self, counters: &Counters) {

@@ -253,7 +253,7 @@ impl Judge for Obedient {
         0
     }
 
-    fn retire(&self, _: &Counters, old: &Snapshot, new: &Snapshot) {
+    fn retire(&self, _: &Counters, old: &Snapshot, new: &Snapshot, _: Now) {
         self.retired.lock().unwrap().push((old.generation(), new.generation()));
     }
 

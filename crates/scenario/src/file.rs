@@ -56,6 +56,9 @@ pub struct Step {
     pub change: Option<String>,
     /// A change of policy, laid over the present world like [`Scenario::patch`].
     pub patch: Option<Table>,
+    /// Connections to end, after a change and before a packet: filter words as `palisade conns kill` reads them, such as
+    /// `eni=b1 port=22`, or `all`. There must be one.
+    pub kill: Option<String>,
     /// Connections that must exist: `ENI PROTOCOL OPENER > OTHER STATE LEFT`; an empty list: none at all.
     pub conns: Option<Vec<String>>,
     /// How many connections there must be, of all ENIs together.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use palisade_conntrack::{ConnView, Instant};
 use palisade_engine::{
-    Counters, DropReason, Engine, Explanation, Lane, Now, Outcome, Received, Released, Verdict,
+    Counters, DropReason, Engine, Explanation, Lane, Now, Outcome, Received, Released, Selection, Verdict,
 };
 use palisade_packet::VnetHeader;
 use palisade_policy::{Diagnostics, PortKey, Snapshot, draft};
@@ -126,9 +126,13 @@ impl Stage for InProcess {
             draft::load("world", &world.to_string()).map_err(|error| Halt::Failed(error.to_string()))?;
         let next = Snapshot::compile(vpc, Some(&self.snapshot));
         self.counters.ensure_rules(next.rule_slots());
-        self.engine.retire(&self.counters, &self.snapshot, &next);
+        self.engine.retire(&self.counters, &self.snapshot, &next, self.now());
         self.snapshot = Arc::new(next);
         Ok(())
+    }
+
+    fn kill(&mut self, chosen: &Selection) -> Result<usize, Halt> {
+        Ok(self.engine.kill(chosen, &self.snapshot, self.now()).len())
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use palisade_engine::{DropReason, Explanation};
+use palisade_engine::{DropReason, Explanation, Selection};
 use palisade_policy::Snapshot;
 use serde::Serialize;
 use toml::Table;
@@ -155,6 +155,9 @@ impl<S: Stage> Play<S> {
         self.stage.advance(step.at)?;
         self.change(step)?;
         let mut failures = Vec::new();
+        if let Some(words) = &step.kill {
+            failures.extend(self.kill(words)?);
+        }
         if let Some(packet) = &step.send {
             for _ in 1..step.repeat.unwrap_or(1) {
                 self.send(packet, step)?;
@@ -184,6 +187,18 @@ impl<S: Stage> Play<S> {
             merge(&mut self.world, patch);
         }
         self.stage.publish(&self.world)
+    }
+
+    fn kill(&mut self, words: &str) -> Result<Option<Failure>, Halt> {
+        let words: &[&str] = &words.split_whitespace().collect::<Vec<_>>();
+        let chosen = match words {
+            [] => return Err(Halt::Failed("kill: name connections, or `all`".to_owned())),
+            ["all"] => Selection::default(),
+            words => Selection::parse(words, &self.stage.snapshot())
+                .map_err(|error| Halt::Failed(error.to_string()))?,
+        };
+        let nothing = || Failure::plain("a connection to end".to_owned(), "none that was meant".to_owned());
+        Ok((self.stage.kill(&chosen)? == 0).then(nothing))
     }
 
     /// Sends a packet. What `explain` says beforehand must be what forwarding does: both are the same walk.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_conntrack::ConnView;
-use palisade_engine::{DropReason, Explanation};
+use palisade_engine::{DropReason, Explanation, Selection};
 use palisade_packet::VnetHeader;
 use palisade_policy::{PortKey, Snapshot};
 use toml::Table;
@@ -27,6 +27,13 @@ pub trait Stage {
     ///
     /// [`Halt`], such as a world that is not valid any more.
     fn publish(&mut self, world: &Table) -> Result<(), Halt>;
+
+    /// Ends the connections that are meant; returns how many.
+    ///
+    /// # Errors
+    ///
+    /// [`Halt`]
+    fn kill(&mut self, chosen: &Selection) -> Result<usize, Halt>;
 
     /// The policy in force.
     fn snapshot(&self) -> Arc<Snapshot>;

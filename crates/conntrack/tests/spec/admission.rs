@@ -1,6 +1,6 @@
 //! What the table keeps so that rules can judge an entry again, and the ends that this brings about.
 
-use palisade_conntrack::{ConnHandle, ConnTable, Consult, Zone};
+use palisade_conntrack::{ConnHandle, ConnTable, Consult, Ids, Zone};
 
 use crate::world::*;
 
@@ -89,8 +89,11 @@ fn an_entry_that_was_ended_by_choice_is_removed_and_not_revoked() {
     let w = World::new();
     w.tx(udp());
     w.tx(udp().ports(5, 5));
-    let chosen = w.table.entries(w.now).into_iter().find(|(_, view)| view.remote == ip("10.0.2.20")).unwrap();
-    assert!(w.table.end(&chosen.0));
+    let local_port_5 = |view: &palisade_conntrack::ConnView| view.ids == Ids::Ports { local: 5, remote: 5 };
+    let chosen = w.table.select(local_port_5, w.now);
+    assert_eq!(chosen.len(), 1);
+    assert!(w.table.end(&chosen[0].0));
+    assert!(w.table.list(w.now).iter().all(|view| !local_port_5(view)));
     assert_eq!(w.table.list(w.now).len(), 1);
     let totals = w.table.totals();
     assert_eq!((totals.removed, totals.revoked), (1, 0));

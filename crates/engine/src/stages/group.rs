@@ -4,11 +4,13 @@ use std::net::IpAddr;
 
 use palisade_conntrack::{Consult, Plan, Zone};
 use palisade_packet::{Direction, FlowTuple, IpPacket, Selector, Transport};
+use palisade_policy::model::Revocation;
 use palisade_policy::{CompiledEni, EniKey, FilterKey, GroupMatch, GroupSet, Match};
 
 use crate::end::Step;
 use crate::intake::Judged;
 use crate::reason::DropReason;
+use crate::stages::revocation;
 use crate::walk::Context;
 use crate::witness::{Event, Tracking, Witness};
 
@@ -32,9 +34,14 @@ pub(crate) fn judge<'s, W: Witness>(
     packet: &Judged,
     from: EniKey,
 ) -> Step<Pass> {
+    let zone = Zone(eni.key.0);
     // Read first: an entry that is made meanwhile must outdate a cached "there is none".
-    let birth = cx.table.birth(Zone(eni.key.0), direction, &packet.ip);
-    let plan = match cx.table.consult(Zone(eni.key.0), direction, &packet.ip, cx.now) {
+    let birth = cx.table.birth(zone, direction, &packet.ip);
+    let mut known = cx.table.consult(zone, direction, &packet.ip, cx.now);
+    if cx.snapshot.revocation() == Revocation::Strict && !revocation::upheld(cx, eni, direction, &known) {
+        known = Consult::without_entry(zone, direction, &packet.ip);
+    }
+    let plan = match known {
         Consult::Tracked(plan) => {
             cx.witness.saw(Event::GroupTracked { eni, direction, plan: &plan });
             return Ok(Pass::Refresh(plan));
@@ -57,7 +64,7 @@ pub(crate) fn judge<'s, W: Witness>(
     let slot = found.anywhere.filter(|_| untracked).unwrap_or(first);
     let (pass, tracking) = match (plan, untracked) {
         (Some(_), false) if packet.later_fragment => (Pass::Nothing, Tracking::OpensNothing), // CT-62
-        (Some(plan), false) => (Pass::Open(plan), Tracking::Opens),
+        (Some(plan), false) => (Pass::Open(plan.admitted(eni.stamp, referenced)), Tracking::Opens),
         (Some(plan), true) => (Pass::Untracked(plan), Tracking::Untracked),
         (None, true) => (Pass::Nothing, Tracking::Untracked),
         (None, false) => (Pass::Nothing, Tracking::OpensNothing),

@@ -8,4 +8,5 @@ pub(crate) mod fragments;
 pub(crate) mod group;
 pub(crate) mod link;
 pub(crate) mod mtu;
+pub(crate) mod revocation;
 pub(crate) mod service;

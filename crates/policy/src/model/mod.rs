@@ -114,7 +114,7 @@ pub enum Revocation {
     /// It lives on until it ends by itself, as in a VPC (CT-20).
     #[default]
     Aws,
-    /// It is cut: each change of policy judges anew the packet that opened it.
+    /// It is cut: each change of policy judges anew the packet that opened it (CT-27).
     Strict,
 }
 
