@@ -95,8 +95,7 @@ impl Witness for Recorder<'_> {
                 self.group(eni, direction, "allowed", Ground::Table, note);
             }
             Event::EntryRevoked { eni, direction } => {
-                let note =
-                    "no rule would let its connection be opened now: the entry ends (CT-27, revocation = strict)";
+                let note = "no rule would let its connection be opened now: the entry ends (CT-27, revocation = strict)";
                 self.group(eni, direction, "passed", Ground::Table, note);
             }
             Event::GroupRelated { eni, direction } => {

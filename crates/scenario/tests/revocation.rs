@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use palisade_conntrack::{ConnView, Ids, Instant};
-use palisade_engine::{Counters, Engine, Now, Outcome, Received, Selection, Verdict};
+use palisade_engine::{Counters, Engine, Lane, Now, Outcome, Received, Selection, Verdict};
 use palisade_policy::{Direction, EniKey, FilterKey, Match, Snapshot, draft, reference};
 use palisade_scenario::notation;
 use proptest::prelude::*;
@@ -84,20 +84,18 @@ impl World {
 /// An engine and the policy it is asked to forward by.
 struct Rig {
     engine: Engine,
-    counters: Counters,
+    lane: Lane,
     snapshot: Snapshot,
     now: Now,
 }
 
 impl Rig {
     fn new(world: &World) -> Self {
-        let (snapshot, counters) = (world.compile(None), Counters::new());
-        counters.ensure_rules(10_000);
-        Self { engine: Engine::new(1_000), counters, snapshot, now: START }
+        Self { engine: Engine::new(1_000), lane: lane(), snapshot: world.compile(None), now: START }
     }
 
-    fn send(&self, packet: &str) -> Verdict {
-        process(&self.engine, &self.snapshot, &self.counters, self.now, packet).verdict
+    fn send(&mut self, packet: &str) -> Verdict {
+        process(&self.engine, &self.snapshot, &mut self.lane, self.now, packet).verdict
     }
 
     fn listing(&self) -> Vec<ConnView> {
@@ -107,10 +105,17 @@ impl Rig {
     }
 }
 
-fn process(engine: &Engine, snapshot: &Snapshot, counters: &Counters, now: Now, packet: &str) -> Outcome {
+/// With a flow cache, which must not outlive an entry that is revoked.
+fn lane() -> Lane {
+    let counters = Counters::new();
+    counters.ensure_rules(10_000);
+    Lane::new(Arc::new(counters), 64)
+}
+
+fn process(engine: &Engine, snapshot: &Snapshot, lane: &mut Lane, now: Now, packet: &str) -> Outcome {
     let mut frame = notation::parse(packet).and_then(|spec| spec.frame(snapshot)).unwrap();
     let received = Received { vnet: frame.vnet, ..Received::default() };
-    engine.process(snapshot, counters, now, frame.port, &mut frame.bytes, received, &mut Vec::new())
+    engine.process(snapshot, lane, now, frame.port, &mut frame.bytes, received)
 }
 
 /// What the reference evaluator says to the opener of an entry, one rule after the other.
@@ -211,7 +216,7 @@ proptest! {
         for op in ops {
             match op {
                 Op::Change(world) => {
-                    strict.engine.retire(&before, &strict.snapshot, strict.now);
+                    strict.engine.retire(&strict.lane.counters, &before, &strict.snapshot, strict.now);
                     let next = world.compile(Some(&strict.snapshot));
                     before = std::mem::replace(&mut strict.snapshot, next);
                     eager.snapshot = lenient(&world).compile(Some(&eager.snapshot));
@@ -225,7 +230,7 @@ proptest! {
                 Op::Send(packet) => prop_assert_eq!(strict.send(packet), eager.send(packet), "{}", packet),
             }
         }
-        strict.engine.retire(&before, &strict.snapshot, strict.now);
+        strict.engine.retire(&strict.lane.counters, &before, &strict.snapshot, strict.now);
         prop_assert_eq!(strict.listing(), eager.listing());
         let totals = strict.engine.connections().totals();
         prop_assert_eq!(totals.created, totals.alive + totals.expired + totals.closed + totals.removed);
@@ -247,11 +252,10 @@ fn no_worker_lets_pass_what_its_own_policy_refuses() {
     thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
-                let counters = Counters::new();
+                let mut lane = lane();
                 let mut tick = 0;
                 while !done.load(Ordering::Relaxed) {
                     let snapshot = Arc::clone(&published.lock().unwrap());
-                    counters.ensure_rules(snapshot.rule_slots());
                     let admits = !snapshot
                         .vpc()
                         .security_groups
@@ -260,7 +264,7 @@ fn no_worker_lets_pass_what_its_own_policy_refuses() {
                     for packet in packets.iter().cycle().take(30) {
                         tick += 1;
                         let now = Now { monotonic: START.monotonic + Duration::from_nanos(tick), ..START };
-                        let outcome = process(&engine, &snapshot, &counters, now, packet);
+                        let outcome = process(&engine, &snapshot, &mut lane, now, packet);
                         let delivered = matches!(outcome.verdict, Verdict::Deliver(_));
                         assert!(
                             admits || !delivered,
@@ -276,7 +280,7 @@ fn no_worker_lets_pass_what_its_own_policy_refuses() {
         for world in [&closed, &open].into_iter().cycle().take(400) {
             let next = Arc::new(world.compile(Some(&last)));
             *published.lock().unwrap() = Arc::clone(&next);
-            engine.retire(&last, &next, START); // sooner than the workers know of it
+            engine.retire(&Counters::new(), &last, &next, START); // sooner than the workers know of it
             last = next;
             thread::sleep(Duration::from_micros(300));
         }
@@ -319,7 +323,7 @@ fn busy(strict: bool) -> Rig {
         ],
         ..World::default()
     };
-    let rig = Rig::new(&world);
+    let mut rig = Rig::new(&world);
     for packet in [PACKETS[0], PACKETS[2], PACKETS[5], PACKETS[10], PACKETS[13]] {
         assert!(matches!(rig.send(packet), Verdict::Deliver(_)), "{packet}");
     }
@@ -335,12 +339,12 @@ fn what_would_be_refused_is_told_under_either_policy() {
         World { ingress: vec!["udp 53 from 10.0.1.10/32", "icmp 8/1 from 10.0.1.10/32"], ..World::default() };
     let lenient = World { strict: false, ..narrower.clone() };
     let old = std::mem::replace(&mut rig.snapshot, lenient.compile(Some(&busy(false).snapshot)));
-    rig.engine.retire(&old, &rig.snapshot, rig.now);
+    rig.engine.retire(&rig.lane.counters, &old, &rig.snapshot, rig.now);
     assert_eq!(chosen(&rig, &["would-refuse"]), ["b 1 icmp", "b 47 other", "b 6 syn-recv"]);
     assert_eq!(rig.listing().len(), 8, "telling ends nothing");
     let strict = World { strict: true, ..narrower };
     let old = std::mem::replace(&mut rig.snapshot, strict.compile(Some(&lenient.compile(Some(&old)))));
-    rig.engine.retire(&old, &rig.snapshot, rig.now);
+    rig.engine.retire(&rig.lane.counters, &old, &rig.snapshot, rig.now);
     assert_eq!(chosen(&rig, &["would-refuse"]), [""; 0]);
     assert_eq!(chosen(&rig, &["eni=b"]), ["b 17 udp-single"]);
     assert_eq!(rig.engine.connections().totals().revoked, 3);
