@@ -98,7 +98,8 @@ impl Rig {
         process(&self.engine, &self.snapshot, &mut self.lane, self.now, packet).verdict
     }
 
-    fn listing(&self) -> Vec<ConnView> {
+    fn listing(&mut self) -> Vec<ConnView> {
+        self.lane.flows.settle(self.now.monotonic, usize::MAX);
         let mut views = self.engine.connections().list(self.now.monotonic);
         views.sort_by_key(|view| format!("{view:?}"));
         views
