@@ -395,7 +395,7 @@ fn connections_are_chosen_by_words_that_must_all_be_true() {
 
 #[test]
 fn ending_the_chosen_returns_them_and_leaves_the_others() {
-    let rig = busy(false);
+    let mut rig = busy(false);
     let selection = Selection::parse(["proto=udp"], &rig.snapshot).unwrap();
     let ended = rig.engine.kill(&selection, &rig.snapshot, rig.now);
     assert!(ended.len() == 2 && ended.iter().all(|view| view.protocol == 17), "{ended:?}");
