@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{
-    ArpEthIpv4Packet, ArpHardwareId, ArpOperation, ArpPacket, ArpPacketSlice, EtherType, IpNumber,
-    PacketBuilder, VlanId,
+    ArpEthIpv4Packet, ArpHardwareId, ArpOperation, ArpPacket, ArpPacketSlice, EtherType, IpFragOffset,
+    IpNumber, Ipv4Header, Ipv6FragmentHeader, Ipv6Header, PacketBuilder, VlanId,
 };
 
 /// The Ethernet broadcast address.
@@ -33,6 +33,44 @@ pub fn udp(ends: &Ends, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     builder.udp(ends.port.0, ends.port.1).write(&mut frame, payload).expect("a Vec takes everything");
     frame
+}
+
+/// Cuts a datagram into fragments of so many bytes, a multiple of eight; the last one holds what is left.
+#[must_use]
+pub fn fragments(frame: &[u8], identification: u16, size: usize) -> Vec<Vec<u8>> {
+    let (ethernet, packet) = frame.split_at(14);
+    let is_v4 = packet[0] >> 4 == 4;
+    let payload = &packet[if is_v4 { Ipv4Header::MIN_LEN } else { Ipv6Header::LEN }..];
+    let pieces = payload.len().div_ceil(size);
+    let cut = |(at, piece): (usize, &[u8])| {
+        let offset = u16::try_from(at * size / 8).ok().and_then(|units| IpFragOffset::try_new(units).ok());
+        let offset = offset.expect("a datagram of at most 64 KiB");
+        let more = at + 1 < pieces;
+        let header = if is_v4 {
+            ipv4_fragment(packet, identification, (offset, more), piece.len())
+        } else {
+            ipv6_fragment(packet, identification, (offset, more), piece.len())
+        };
+        [ethernet, &header, piece].concat()
+    };
+    payload.chunks(size).enumerate().map(cut).collect()
+}
+
+fn ipv4_fragment(packet: &[u8], id: u16, (offset, more): (IpFragOffset, bool), len: usize) -> Vec<u8> {
+    let (mut header, _) = Ipv4Header::from_slice(packet).expect("a header without options");
+    (header.identification, header.dont_fragment) = (id, false);
+    (header.fragment_offset, header.more_fragments) = (offset, more);
+    header.set_payload_len(len).expect("less than before");
+    header.header_checksum = header.calc_header_checksum();
+    header.to_bytes().to_vec()
+}
+
+fn ipv6_fragment(packet: &[u8], id: u16, (offset, more): (IpFragOffset, bool), len: usize) -> Vec<u8> {
+    let (mut header, _) = Ipv6Header::from_slice(packet).expect("a whole header");
+    let fragment = Ipv6FragmentHeader::new(header.next_header, offset, more, id.into());
+    header.next_header = IpNumber::IPV6_FRAGMENTATION_HEADER;
+    header.set_payload_length(len + 8).expect("less than 64 KiB");
+    [&header.to_bytes()[..], &fragment.to_bytes()].concat()
 }
 
 /// Puts VLAN tags of given types in front of a frame's Ethernet type, the first one outermost; VLAN 0 to 4094.

@@ -203,6 +203,21 @@ fn explain_can_say_no_by_its_exit_status() {
 }
 
 #[test]
+fn ct_61_explain_says_where_a_fragment_waits_and_for_what() {
+    let bench = Bench::new();
+    let packet = "tcp 10.0.1.10:40000 > 10.0.1.20:443 len 8 frag id 7 offset 1480";
+    let held = bench.run(&["explain", "--exit-code", "good.toml", packet]);
+    assert_eq!(held.status, 1, "it does not arrive");
+    let stage = held.out.lines().find(|line| line.trim_start().starts_with("fragments egress")).unwrap();
+    assert!(stage.contains(" a ") && stage.contains(" held "), "{stage}");
+    let end =
+        "=> held: waits up to 1 s for the first fragment of datagram 7 from 10.0.1.10 to 10.0.1.20 (CT-61)\n";
+    assert!(held.out.ends_with(end), "{}", held.out);
+    let json = bench.run(&["-o", "json", "explain", "good.toml", packet]).json();
+    assert_eq!(json["outcome"]["verdict"], "held");
+}
+
+#[test]
 fn explain_is_data_too() {
     let bench = Bench::new();
     let ran = bench.run(&["-o", "json", "explain", "good.toml", "tcp 10.0.1.10:40000 > 10.0.1.20:80 syn"]);

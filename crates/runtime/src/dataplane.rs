@@ -199,10 +199,11 @@ impl Dataplane {
         self.crew.rule_hits(slot)
     }
 
-    /// The state at this moment.
+    /// The state at this moment. Fragments whose time is over are not held any more.
     #[must_use]
     pub fn status(&self) -> RuntimeStatus {
         let control = self.control();
+        self.judge.advance(&control.counters, self.now(), 0);
         let snapshot = self.publication.snapshot();
         let mut workers = self.crew.status();
         for attached in control.ports.values() {

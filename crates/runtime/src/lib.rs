@@ -26,6 +26,8 @@ mod worker;
 #[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
+mod fragment_tests;
+#[cfg(test)]
 mod testing;
 
 pub use clock::{Clock, ClockHand};

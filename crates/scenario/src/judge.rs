@@ -230,6 +230,39 @@ mod tests {
         found.into_iter().map(|failure| failure.seen).collect()
     }
 
+    /// What is wrong about the fragments that a first one released, after a liar has changed them.
+    fn failures_of_released(expected: &[&str], lie: impl FnOnce(&mut Vec<Resumed>)) -> usize {
+        let mut stage = InProcess::open(&toml::from_str(WORLD).unwrap(), Mode::ALL[0]).unwrap();
+        let snapshot = stage.snapshot();
+        let fragments = [
+            "len 8 frag id 7 offset 48 more",
+            "len 8 frag id 7 offset 56",
+            "A len 28 frag id 7 offset 0 more",
+        ];
+        let seen = fragments.map(|fragment| {
+            let text = format!("tcp 10.0.1.10:1 > 10.0.1.11:22 {fragment}");
+            stage.send(&notation::parse(&text).unwrap().frame(&snapshot).unwrap()).unwrap()
+        });
+        assert_eq!(seen.each_ref().map(|seen| seen.held), [true, true, false]);
+        let [.., Seen { released: mut resumed, .. }] = seen;
+        lie(&mut resumed);
+        let expected: Vec<Expectation> = expected.iter().map(|text| text.parse().unwrap()).collect();
+        released(&expected, &snapshot, &resumed).len()
+    }
+
+    #[test]
+    fn every_released_fragment_is_judged_and_no_other() {
+        const BOTH: [&str; 2] = ["delivered a2", "delivered a2"];
+        assert_eq!(failures_of_released(&BOTH, |_| {}), 0);
+        assert_eq!(failures_of_released(&BOTH[1..], |_| {}), 1, "one more than expected");
+        assert_eq!(failures_of_released(&[BOTH[0], "delivered a3"], |_| {}), 1);
+        assert_eq!(failures_of_released(&[BOTH[0], "held a2"], |_| {}), 1);
+        assert_eq!(failures_of_released(&BOTH, |resumed| drop(resumed.pop())), 1, "one less");
+        assert_eq!(failures_of_released(&BOTH, |resumed| resumed[1].seen.arrivals[0].bytes[40] ^= 1), 1);
+        assert!(failures_of_released(&BOTH, |resumed| resumed[0].seen.arrivals.clear()) > 0, "lost");
+        assert!(failures_of_released(&BOTH, |resumed| resumed[0].seen.held = true) > 0, "held again");
+    }
+
     const OPEN: &str = "tcp 10.0.1.10:1 > 10.0.1.11:22 S";
     const SHUT: &str = "tcp 10.0.1.10:1 > 10.0.1.11:23 S";
 

@@ -6,6 +6,8 @@ use palisade_packet::{Fragment, IpPacket, Transport};
 use super::*;
 use crate::outcome::Received;
 
+mod model;
+
 const FIRST: Fragment = Fragment { identification: 7, offset: 0, len: 1000, more: true };
 const MIDDLE: Fragment = Fragment { identification: 7, offset: 1000, len: 800, more: true };
 const LAST: Fragment = Fragment { identification: 7, offset: 1800, len: 500, more: false };

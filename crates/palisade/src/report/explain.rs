@@ -127,7 +127,7 @@ fn style(result: &str) -> Style {
     match result {
         "allowed" | "delivered" => GOOD,
         "denied" | "dropped" => BAD,
-        "consumed" => NOTABLE,
+        "consumed" | "held" => NOTABLE,
         _ => Style::new(),
     }
 }
