@@ -20,18 +20,18 @@ const CONNECTIONS: usize = 65_536;
 
 /// What a packet's fate must not depend on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Mode {
+pub struct Mode {
     /// Whatever has expired is reclaimed whenever the clock moves, rather than never (CT-73).
-    pub(crate) reclaims: bool,
+    pub reclaims: bool,
     /// Flows whose verdict each worker keeps.
-    pub(crate) flow_cache: usize,
+    pub flow_cache: usize,
     /// Workers, among which packets are dealt.
-    pub(crate) workers: usize,
+    pub workers: usize,
 }
 
 impl Mode {
     /// As different as they can be.
-    pub(crate) const ALL: [Self; 3] = [
+    pub const ALL: [Self; 3] = [
         Self { reclaims: true, flow_cache: 4_096, workers: 1 },
         Self { reclaims: false, flow_cache: 0, workers: 1 },
         Self { reclaims: false, flow_cache: 16, workers: 4 },
@@ -39,7 +39,7 @@ impl Mode {
 }
 
 /// An engine that is handed frame after frame.
-pub(crate) struct InProcess {
+pub struct InProcess {
     snapshot: Arc<Snapshot>,
     engine: Engine,
     counters: Arc<Counters>,
@@ -52,7 +52,11 @@ pub(crate) struct InProcess {
 
 impl InProcess {
     /// A stage at time 0.
-    pub(crate) fn open(world: &Table, mode: Mode) -> Result<Self, Diagnostics> {
+    ///
+    /// # Errors
+    ///
+    /// If the world is not a valid configuration.
+    pub fn open(world: &Table, mode: Mode) -> Result<Self, Diagnostics> {
         let snapshot = Arc::new(Snapshot::compile(draft::load("world", &world.to_string())?, None));
         let counters = Arc::new(Counters::new());
         counters.ensure_rules(snapshot.rule_slots());

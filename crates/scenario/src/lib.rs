@@ -15,5 +15,6 @@ mod wire;
 
 pub use expect::{Expectation, Why};
 pub use file::{Scenario, ScenarioError, Step, find};
+pub use in_process::{InProcess, Mode};
 pub use run::{Failure, NotPlayable, Report, run_file, run_file_on};
-pub use stage::{Arrival, Halt, Law, Seen, Stage};
+pub use stage::{Arrival, Counts, Halt, Law, Resumed, Seen, Stage};
