@@ -24,6 +24,10 @@ oracle *options='--seed 1 --packets 20000':
     cargo build -p palisade
     python3 tests/oracle/run.py {{ options }}
 
+# The same traces through Palisade and through Linux's connection tracker, with a table (root)
+conntrack:
+    cargo test -p palisade-tests --test conntrack -- --nocapture
+
 # Write docs/conformance.md anew: each statement of the specification, and what shows it
 conformance:
     python3 scripts/conformance.py

@@ -18,7 +18,8 @@ Without arguments, all of them:
 lint    rustfmt, clippy, cargo-deny, cargo-machete, typos, shellcheck, rustdoc, the coverage of the specification
 unit    unit, property and scenario tests, documentation examples, the oracle
 fuzz    the bodies of the fuzz targets, optimised, on stable Rust (PALISADE_FUZZ_ITERATIONS each)
-netns   the release daemon between network namespaces, with real tools and crafted frames, and the demo (needs root)
+netns   the release daemon between network namespaces, with real tools and crafted frames, the comparison with
+        Linux's connection tracker, and the demo (needs root)
 
 Everything that was skipped or ignored counts as a failure. Logs are in target/test-logs.
 
@@ -97,7 +98,7 @@ netns() {
     step build-release cargo build --quiet --locked --release -p palisade
     at_exit remove_netns_of_run
     TMPDIR=$TMP PALISADE_TEST_RUN=$RUN PALISADE_BIN=$ROOT/target/release/palisade \
-        step netns cargo test --locked --no-fail-fast -p palisade-tests -- --test-threads=1
+        step netns cargo test --locked --no-fail-fast -p palisade-tests -- --test-threads=1 --show-output
     PALISADE_BIN=$ROOT/target/release/palisade step demo scripts/demo.sh
 }
 

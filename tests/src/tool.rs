@@ -1,5 +1,6 @@
 //! Real tools with a time limit.
 
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -61,6 +62,35 @@ pub fn run_words(netns: &Netns, limit: Duration, words: &[&str]) -> Ran {
     let mut command = netns.command("timeout");
     command.args(["-k", "1", &format!("{:.1}", limit.as_secs_f64())]).args(words).stdin(Stdio::null());
     command.output().unwrap_or_else(|why| panic!("{}: {why}", words.join(" "))).into()
+}
+
+/// A program that waits for its input.
+#[derive(Debug)]
+pub struct Fed {
+    line: String,
+    child: Child,
+}
+
+impl Fed {
+    /// Starts a command line (words separated by blanks, no quoting) inside a namespace.
+    #[must_use]
+    pub fn start(netns: &Netns, line: &str) -> Self {
+        let mut words = line.split_whitespace();
+        let mut command = netns.command(words.next().expect("a program"));
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap_or_else(|why| panic!("{line}: {why}"));
+        Self { line: line.to_owned(), child }
+    }
+
+    /// Gives it all its input and waits for its end.
+    #[must_use]
+    pub fn finish(mut self, input: &str) -> Ran {
+        let fed = self.child.stdin.take().expect("it was piped").write_all(input.as_bytes());
+        let output = self.child.wait_with_output().unwrap_or_else(|why| panic!("{}: {why}", self.line));
+        let ran = Ran::from(output);
+        assert!(fed.is_ok() || !ran.ok, "{} did not read its input", self.line);
+        ran
+    }
 }
 
 /// `ping` with extra options; the share of answered requests, 0 to 1.

@@ -17,6 +17,34 @@ pub const SILENCE: Duration = Duration::from_millis(300);
 /// How long a test waits for a frame that must come, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(3);
 
+/// How often a thread that only listens looks whether it is to end.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Both ways of one interface, without a thread of its own: frames wait in the socket until they are fetched.
+pub struct Wire {
+    sender: Box<dyn DataLinkSender>,
+    receiver: Box<dyn DataLinkReceiver>,
+}
+
+impl Wire {
+    /// On an interface of the present thread's namespace.
+    #[must_use]
+    pub fn on(device: &str) -> Self {
+        let (sender, receiver) = open(device, Duration::from_millis(1));
+        Self { sender, receiver }
+    }
+
+    /// Sends one frame.
+    pub fn send(&mut self, frame: &[u8]) {
+        send(&mut *self.sender, frame);
+    }
+
+    /// The next frame, if one comes within a millisecond. What the wire itself sent is not among them.
+    pub fn fetch(&mut self) -> Option<Vec<u8>> {
+        self.receiver.next().ok().map(<[u8]>::to_vec)
+    }
+}
+
 /// Sends frames out of an interface of a namespace.
 pub struct Injector(Box<dyn DataLinkSender>);
 
@@ -24,13 +52,12 @@ impl Injector {
     /// On `eth0`.
     #[must_use]
     pub fn on(netns: &Netns) -> Self {
-        Self(netns.enter(|| open("eth0").0))
+        Self(netns.enter(|| open("eth0", TICK).0))
     }
 
     /// Sends one frame.
     pub fn send(&mut self, frame: &[u8]) {
-        let sent = self.0.send_to(frame, None).expect("pnet sends to raw sockets at once");
-        sent.unwrap_or_else(|why| panic!("a frame of {} bytes: {why}", frame.len()));
+        send(&mut *self.0, frame);
     }
 }
 
@@ -86,7 +113,7 @@ impl Sniffer {
     #[must_use]
     pub fn on(netns: &Netns) -> Self {
         let (frames, stop) = (Arc::<Mutex<Vec<Vec<u8>>>>::default(), Arc::<AtomicBool>::default());
-        let receiver = netns.enter(|| open("eth0").1);
+        let receiver = netns.enter(|| open("eth0", TICK).1);
         let (into, end) = (Arc::clone(&frames), Arc::clone(&stop));
         let thread = thread::spawn(move || collect(receiver, &into, &end));
         Self { frames, stop, thread: Some(thread) }
@@ -174,12 +201,17 @@ impl Default for Mark {
     }
 }
 
-fn open(device: &str) -> (Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>) {
+fn send(sender: &mut dyn DataLinkSender, frame: &[u8]) {
+    let sent = sender.send_to(frame, None).expect("pnet sends to raw sockets at once");
+    sent.unwrap_or_else(|why| panic!("a frame of {} bytes: {why}", frame.len()));
+}
+
+fn open(device: &str, read_timeout: Duration) -> (Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>) {
     let all = datalink::interfaces();
     let interface = all.iter().find(|interface| interface.name == device);
     let interface = interface.unwrap_or_else(|| panic!("no interface {device}"));
     let config = Config {
-        read_timeout: Some(Duration::from_millis(20)),
+        read_timeout: Some(read_timeout),
         read_buffer_size: 1 << 17,
         write_buffer_size: 1 << 17,
         ..Config::default()
