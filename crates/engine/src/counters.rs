@@ -4,17 +4,14 @@
 //! counters from slightly different moments; the conservation laws hold once the worker has stopped.
 
 use std::ops::{Add, AddAssign};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use palisade_packet::Direction;
-use palisade_policy::RuleSlot;
+use palisade_policy::{EniKey, RuleSlot};
 use serde::Serialize;
 
 use crate::reason::{Consumed, DropReason};
-
-const CHUNK: usize = 4096;
-const CHUNKS: usize = 4096;
+use crate::slots::Slots;
 
 /// Counters of one worker, in wire packets: a segmentation-offload frame counts as the packets it will become.
 #[derive(Debug)]
@@ -28,8 +25,9 @@ pub struct Counters {
     consumed: [AtomicU64; Consumed::COUNT],
     acl: [StageCounters; 2],
     group: [StageCounters; 2],
-    rules: Box<[OnceLock<Box<[AtomicU64]>>]>,
-    unattributed: AtomicU64,
+    rules: Slots,
+    /// Packets refused by the tracking allowance, by ENI (CT-71).
+    refused: Slots,
 }
 
 /// What one stage did, in one direction.
@@ -64,8 +62,8 @@ impl Counters {
             consumed: std::array::from_fn(|_| AtomicU64::default()),
             acl: Default::default(),
             group: Default::default(),
-            rules: std::iter::repeat_with(OnceLock::new).take(CHUNKS).collect(),
-            unattributed: AtomicU64::default(),
+            rules: Slots::new(),
+            refused: Slots::new(),
         }
     }
 
@@ -73,9 +71,7 @@ impl Counters {
     ///
     /// Slots beyond 16,777,216 share one counter.
     pub fn ensure_rules(&self, slots: usize) {
-        for chunk in self.rules.iter().take(slots.div_ceil(CHUNK)) {
-            chunk.get_or_init(|| std::iter::repeat_with(AtomicU64::default).take(CHUNK).collect());
-        }
+        self.rules.ensure(slots);
     }
 
     /// Packets came in by a port.
@@ -137,19 +133,26 @@ impl Counters {
         add(&stage.related, packets.into());
     }
 
-    fn hit(&self, slot: RuleSlot, packets: u32) {
-        add(self.rule(slot).unwrap_or(&self.unattributed), packets.into());
+    /// The tracking allowance refused packets at an ENI.
+    pub(crate) fn refused(&self, eni: EniKey, packets: u32) {
+        self.refused.ensure_one(eni.0);
+        self.refused.add(eni.0, packets.into());
     }
 
-    fn rule(&self, slot: RuleSlot) -> Option<&AtomicU64> {
-        let slot = slot.0 as usize;
-        self.rules.get(slot / CHUNK)?.get()?.get(slot % CHUNK)
+    fn hit(&self, slot: RuleSlot, packets: u32) {
+        self.rules.add(slot.0, packets.into());
     }
 
     /// Hits of one rule.
     #[must_use]
     pub fn rule_hits(&self, slot: RuleSlot) -> u64 {
-        self.rule(slot).map_or(0, |hits| hits.load(Relaxed))
+        self.rules.get(slot.0)
+    }
+
+    /// Packets that the tracking allowance refused at one ENI: `conntrack_allowance_exceeded` (CT-71).
+    #[must_use]
+    pub fn allowance_exceeded(&self, eni: EniKey) -> u64 {
+        self.refused.get(eni.0)
     }
 
     /// The present values.
@@ -161,7 +164,6 @@ impl Counters {
             by_default: read(&stage.by_default),
             related: read(&stage.related),
         };
-        let hits: u64 = self.rules.iter().filter_map(OnceLock::get).flatten().map(read).sum();
         CounterValues {
             received: read(&self.received),
             received_bytes: read(&self.received_bytes),
@@ -174,7 +176,7 @@ impl Counters {
             acl_egress: stage(&self.acl[Direction::Egress as usize]),
             group_ingress: stage(&self.group[Direction::Ingress as usize]),
             group_egress: stage(&self.group[Direction::Egress as usize]),
-            rule_hits: hits + read(&self.unattributed),
+            rule_hits: self.rules.total(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How a journey ends, and how its end becomes the result of the walk.
 
-use palisade_policy::{CompiledEni, PortKey};
+use palisade_policy::{CompiledEni, EniKey, PortKey};
 
 use crate::intake::Inbound;
 use crate::outcome::{Link, Reply, Side, Verdict, Walked};
@@ -46,6 +46,16 @@ impl Walked {
                 (delivery.map_or_else(Verdict::Drop, Verdict::Deliver), None, Some(link))
             }
         };
+    }
+}
+
+impl Walked {
+    /// The ENI at which the tracking allowance refused it (CT-70, CT-71).
+    pub(crate) fn refused_by_allowance(&self) -> Option<EniKey> {
+        let allowance = |side: &&Side| {
+            matches!(side.refused, Some(DropReason::AllowanceEgress | DropReason::AllowanceIngress))
+        };
+        self.a.iter().chain(&self.b).find(allowance).map(|side| side.eni)
     }
 }
 

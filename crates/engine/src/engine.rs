@@ -150,6 +150,9 @@ impl Engine {
             Verdict::Hold => {}
             Verdict::Drop(reason) => lane.counters.dropped(reason, walked.packets),
         }
+        if let Some(eni) = walked.refused_by_allowance() {
+            lane.counters.refused(eni, walked.packets);
+        }
         let reply = walked.reply.zip(summary).is_some_and(|(answer, summary)| {
             self.limiter.allows(from, &answer, now.monotonic)
                 && build_reply(frame, &summary, answer, &mut lane.reply)

@@ -17,6 +17,7 @@ mod limiter;
 mod outcome;
 mod reason;
 mod selection;
+mod slots;
 mod stage;
 mod stages;
 mod walk;
