@@ -99,13 +99,8 @@ impl Witness for Recorder<'_> {
                 self.group(eni, direction, "passed", Ground::Table, note);
             }
             Event::GroupRelated { eni, direction } => {
-                self.group(
-                    eni,
-                    direction,
-                    "allowed",
-                    Ground::Table,
-                    "an ICMP error about a flow of this ENI (CT-50)",
-                );
+                let note = "an ICMP error about a flow of this ENI (CT-50, CT-52)";
+                self.group(eni, direction, "allowed", Ground::Quoted, note);
             }
             Event::GroupRule { eni, direction, slot, tracking, .. } => {
                 self.group(eni, direction, "allowed", Ground::Rule(slot), tracking.describe());
@@ -143,6 +138,17 @@ impl Witness for Recorder<'_> {
     }
 }
 
+/// What is looked at to let an ICMP error pass.
+const QUOTED: &str = "the packet it quotes";
+
+impl StageReport {
+    /// Whether a security group let an ICMP error pass because of the packet that it quotes (CT-50, CT-52).
+    #[must_use]
+    pub fn is_related(&self) -> bool {
+        self.stage == Stage::SecurityGroup && self.consulted == [QUOTED]
+    }
+}
+
 /// Where the implicit router acts.
 const ROUTER: &str = "router";
 
@@ -150,6 +156,7 @@ const ROUTER: &str = "router";
 #[derive(Clone, Copy)]
 enum Ground {
     Table,
+    Quoted,
     Rule(RuleSlot),
     NoRule,
 }
@@ -239,6 +246,7 @@ impl<'s> Recorder<'s> {
     ) {
         let (rule, consulted) = match ground {
             Ground::Table => (None, vec!["connection table".to_owned()]),
+            Ground::Quoted => (None, vec![QUOTED.to_owned()]),
             Ground::Rule(slot) => (Some(self.rule(slot)), self.groups(eni, direction)),
             Ground::NoRule => (None, self.groups(eni, direction)),
         };

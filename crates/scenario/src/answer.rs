@@ -44,7 +44,7 @@ fn message(frame: &[u8], packet: &IpPacket) -> String {
 }
 
 /// `router`, the name of an ENI or service, or the address itself.
-fn owner(snapshot: &Snapshot, mac: MacAddr) -> String {
+pub(crate) fn owner(snapshot: &Snapshot, mac: MacAddr) -> String {
     let eni = snapshot.enis().iter().find(|eni| eni.mac == mac);
     let service = snapshot.services().iter().find(|service| service.mac == mac);
     let router = || snapshot.enis().iter().any(|eni| snapshot.subnet(eni.subnet).router_mac == mac);

@@ -137,9 +137,9 @@ impl Why {
     }
 }
 
-fn names<T: fmt::Display>(all: &[T]) -> String {
+pub(crate) fn names<T: fmt::Display>(all: &[T]) -> String {
     if all.is_empty() {
-        return "nothing".to_owned();
+        return "none".to_owned();
     }
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -200,7 +200,7 @@ mod tests {
             ("dropped b1 security-group 100", "only `no-rule` does"),
             ("dropped b network-acl ten", "the number of an entry does, or `*`"),
             ("dropped b1 mtu source-check", "one of: mtu, receiver-mtu"),
-            ("dropped b1 hand-over mtu", "one of: nothing"),
+            ("dropped b1 hand-over mtu", "one of: none"),
         ] {
             let error = text.parse::<Expectation>().unwrap_err();
             assert!(error.contains(help), "{text}: {error}");

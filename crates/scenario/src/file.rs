@@ -1,179 +1,145 @@
-//! The scenario file: what the world is, what happens when, what must be seen.
+//! The scenario file: what the world is, what happens when, what must be seen. docs/scenarios.md is its reference.
 
-use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use palisade_policy::diagnostics::Code;
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use toml::Table;
 
+use crate::change::Change;
+use crate::conns::Conn;
+use crate::counters::Count;
 use crate::expect::Expectation;
+use crate::notation::{self, NotationError, PacketSpec};
+use crate::sight::{Bytes, Decision};
 
 /// A scenario as it was written.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// What it shows, in a sentence.
     pub title: String,
     /// Numbers of the specification it rests on, such as `CT-20`.
+    #[schemars(inner(regex(pattern = r"^[A-Z]+-[0-9]+([a-z][0-9]?)?$")), length(min = 1))]
     pub rests_on: Vec<String>,
-    /// A configuration file, relative to the scenario file.
-    pub world: PathBuf,
+    /// The configuration that it begins with.
+    pub world: World,
     /// Laid over the world: tables merge, everything else replaces.
     #[serde(default)]
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub patch: Table,
     /// What happens, in order.
-    #[serde(default, rename = "step")]
+    #[serde(rename = "step", deserialize_with = "crate::load::steps")]
+    #[schemars(length(min = 1))]
     pub steps: Vec<Step>,
 }
 
-/// One step.
-#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+/// Where the configuration is.
+#[derive(Clone, PartialEq, Debug)]
+pub enum World {
+    /// In a file, relative to the scenario file.
+    File(PathBuf),
+    /// Here: the tables of a configuration file.
+    Inline(Table),
+}
+
+/// One step: changes, then a packet, then what must be seen.
+#[derive(Clone, PartialEq, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// Virtual time since the start, such as `"1ms"`; never earlier than the step before.
+    /// Line of the file it begins in, from 1.
+    #[serde(skip)]
+    pub line: usize,
+    /// Virtual time since the start, such as `1ms` or `2h 30m`; never earlier than the step before.
     #[serde(deserialize_with = "span")]
+    #[schemars(with = "String")]
     pub at: Duration,
-    /// A packet, in the notation of [`crate::notation`].
-    pub send: Option<String>,
-    /// How often, at the same time; absent: once. What must be seen holds of the last.
-    pub repeat: Option<u32>,
-    /// What becomes of it; stands wherever `send` does.
+    /// One change of the world, or several that follow each other, each taking effect by itself; a `patch` takes effect
+    /// with the last.
+    #[serde(default, deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore")]
+    pub change: Vec<Change>,
+    /// A change of the world, laid over it like [`Scenario::patch`].
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
+    pub patch: Option<Table>,
+    /// The change must be refused for faults of this kind, and the world stays as it was.
+    #[serde(default, deserialize_with = "code")]
+    #[schemars(with = "Option<String>")]
+    pub refused: Option<Code>,
+    /// Connections to end, after a change and before a packet: filter words as `palisade conns kill` reads them, such as
+    /// `eni=b1 port=22`, or `all`. There must be one.
+    pub kill: Option<String>,
+    /// A packet, in the notation of docs/scenarios.md.
     #[serde(default, deserialize_with = "text")]
+    #[schemars(with = "Option<String>")]
+    pub send: Option<Packet>,
+    /// How often the changes are made and the packet is sent, all at the same time; absent: once. What must be seen of the
+    /// packet holds each time.
+    #[schemars(range(min = 1))]
+    pub repeat: Option<u32>,
+    /// What becomes of the packet: `delivered PORT`, `consumed WHAT`, `held ENI` or `dropped AT STAGE WHY`.
+    #[serde(default, deserialize_with = "text")]
+    #[schemars(with = "Option<String>", regex(pattern = r"^(delivered|consumed|held|dropped) .+"))]
     pub expect: Option<Expectation>,
     /// What becomes of the held fragments that it releases (CT-61), all of them and in order; absent: it releases none.
     #[serde(default, deserialize_with = "texts")]
+    #[schemars(with = "Vec<String>")]
     pub released: Vec<Expectation>,
-    /// What the receiver's side sends back to the sender, such as an ICMP error; absent: not looked at.
+    /// Every decision of a security group or a network ACL on the way, in order: `AT STAGE BY`.
+    #[serde(default, deserialize_with = "some_texts")]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub by: Option<Vec<Decision>>,
+    /// MAC addresses of the frame that arrives, `FROM > TO`: `router`, the name of an ENI or service, or a MAC address.
+    #[schemars(regex(pattern = r"^.+ > .+$"))]
+    pub link: Option<String>,
+    /// What arrives: `same`, or the bytes of the packet behind the Ethernet header in hex digits.
+    #[serde(default, deserialize_with = "text")]
+    #[schemars(with = "Option<String>", regex(pattern = r"^(same|([0-9a-fA-F]{2})+)$"))]
+    pub bytes: Option<Bytes>,
+    /// How many packets the receiver's wire carries: segments and fragments count each.
+    pub packets: Option<usize>,
+    /// Whether something goes back to the sender, such as an ICMP error; absent: not looked at.
     pub reply: Option<bool>,
     /// The frame that goes back to the sender: `arp ADDRESS is-at MAC`, `neighbour ADDRESS is-at MAC` (MAC: `router` or the
     /// name of an ENI where it is theirs), or `PROTOCOL SOURCE > DESTINATION type N code N mtu N len N` (`len`: bytes of IP).
     pub answer: Option<String>,
-    /// A change of policy: `authorize|revoke sg:NAME ingress|egress RULE`, `add|remove acl:NAME ingress|egress ENTRY`,
-    /// `delete SECTION:NAME`.
-    pub change: Option<String>,
-    /// A change of policy, laid over the present world like [`Scenario::patch`].
-    pub patch: Option<Table>,
-    /// Connections to end, after a change and before a packet: filter words as `palisade conns kill` reads them, such as
-    /// `eni=b1 port=22`, or `all`. There must be one.
-    pub kill: Option<String>,
     /// Connections that must exist: `ENI PROTOCOL OPENER > OTHER STATE LEFT`; an empty list: none at all.
-    pub conns: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "some_texts")]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub conns: Option<Vec<Conn>>,
+    /// Connections that must exist, and no others.
+    #[serde(default, deserialize_with = "some_texts")]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub conns_exact: Option<Vec<Conn>>,
     /// How many connections there must be, of all ENIs together.
     pub conns_total: Option<usize>,
-    /// How many fragments are held after the step, at all ENIs together (CT-61).
-    pub held: Option<u64>,
-    /// How many packets have been dropped since the start, by the name of the reason.
-    #[serde(default)]
-    pub drops: BTreeMap<String, u64>,
+    /// Counters: `NAME N`, a value, or `NAME +N`, growth since the step began.
+    #[serde(default, deserialize_with = "texts")]
+    #[schemars(with = "Vec<String>")]
+    pub counters: Vec<Count>,
 }
 
-/// The scenario cannot be read or run.
-#[derive(Debug, thiserror::Error)]
-pub enum ScenarioError {
-    /// A file cannot be read.
-    #[error("{}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The scenario file is not one.
-    #[error("{}: {source}", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Why, with line and column.
-        source: Box<toml::de::Error>,
-    },
-    /// The folder cannot be listed.
-    #[error("{}: {source}", path.display())]
-    List {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The world, as patched, is not a valid configuration.
-    #[error("the world is not valid:\n{0}")]
-    World(#[from] palisade_policy::Diagnostics),
-    /// The scenario has nowhere to be played.
-    #[error("{why}")]
-    Stage {
-        /// Why.
-        why: String,
-    },
-    /// A step cannot be carried out.
-    #[error("step {number}: {why}")]
-    Step {
-        /// Its number, from 1.
-        number: usize,
-        /// Why.
-        why: String,
-    },
+/// A packet as it was written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Packet {
+    /// The text.
+    pub text: String,
+    /// What it says.
+    pub spec: PacketSpec,
 }
 
-impl Scenario {
-    /// Reads a scenario file.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be read or is not a scenario.
-    pub fn load(path: &Path) -> Result<Self, ScenarioError> {
-        let text = read(path)?;
-        toml::from_str(&text)
-            .map_err(|source| ScenarioError::Syntax { path: path.into(), source: Box::new(source) })
-    }
+impl FromStr for Packet {
+    type Err = NotationError;
 
-    /// Reads the configuration file that is its world.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be read or is not TOML.
-    pub(crate) fn world(&self, scenario: &Path) -> Result<Table, ScenarioError> {
-        let path = scenario.parent().unwrap_or(Path::new(".")).join(&self.world);
-        let text = read(&path)?;
-        let mut world = toml::from_str(&text)
-            .map_err(|source| ScenarioError::Syntax { path, source: Box::new(source) })?;
-        merge(&mut world, &self.patch);
-        Ok(world)
+    fn from_str(text: &str) -> Result<Self, NotationError> {
+        Ok(Self { text: text.to_owned(), spec: notation::parse(text)? })
     }
-}
-
-/// The scenario files below a folder, in order of their names. Folders named `worlds` and `disagreements` are passed by:
-/// they hold configurations, and scenarios that are known to fail. A path that is not a folder stands for itself.
-///
-/// # Errors
-///
-/// If a folder cannot be listed.
-pub fn find(path: &Path) -> Result<Vec<PathBuf>, ScenarioError> {
-    if !path.is_dir() {
-        return Ok(vec![path.into()]);
-    }
-    let cannot = |source| ScenarioError::List { path: path.into(), source };
-    let entries = std::fs::read_dir(path).map_err(cannot)?;
-    let mut paths = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(cannot)?;
-    paths.sort();
-    let mut found = Vec::new();
-    for entry in paths {
-        let passed_by = entry.ends_with("worlds") || entry.ends_with("disagreements");
-        if entry.is_dir() && !passed_by {
-            found.extend(find(&entry)?);
-        } else if entry.extension().is_some_and(|extension| extension == "toml") {
-            found.push(entry);
-        }
-    }
-    Ok(found)
-}
-
-fn read(path: &Path) -> Result<String, ScenarioError> {
-    std::fs::read_to_string(path).map_err(|source| ScenarioError::Read { path: path.into(), source })
 }
 
 /// Lays `patch` over `table`: tables merge, everything else replaces.
@@ -188,22 +154,131 @@ pub(crate) fn merge(table: &mut Table, patch: &Table) {
     }
 }
 
+/// What a list or a single text is to an editor.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "a schema, not a value")]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for World {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = World;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the path of a configuration file, or its tables")
+            }
+
+            fn visit_str<E: de::Error>(self, path: &str) -> Result<World, E> {
+                Ok(World::File(path.into()))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<World, A::Error> {
+                Table::deserialize(de::value::MapAccessDeserializer::new(map)).map(World::Inline)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl JsonSchema for World {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "World".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let inline = palisade_policy::draft::subschema(generator);
+        schemars::json_schema!({
+            "description": "A configuration file, relative to this one; or the tables of one.",
+            "anyOf": [{ "type": "string" }, inline]
+        })
+    }
+}
+
+/// JSON Schema (draft 2020-12) of a scenario file, for editors. It knows keys and types, and the notations by their
+/// beginnings; what they say, only [`Scenario::load`] checks.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    let generator = schemars::generate::SchemaSettings::draft2020_12().into_generator();
+    let mut schema = generator.into_root_schema_for::<Scenario>();
+    schema.insert("title".to_owned(), "Palisade scenario".into());
+    schema.to_value()
+}
+
 /// A string in a notation of its own; what is wrong with it is told with line and column.
-fn text<'de, D: serde::Deserializer<'de>, T: FromStr<Err: Display>>(
+fn text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map(Some).map_err(serde::de::Error::custom)
+    parsed(deserializer).map(|Parsed(value)| Some(value))
 }
 
-fn texts<'de, D: serde::Deserializer<'de>, T: FromStr<Err: Display>>(
+fn texts<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    let texts = Vec::<String>::deserialize(deserializer)?;
-    texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
+    let list = Vec::<Parsed<T>>::deserialize(deserializer)?;
+    Ok(list.into_iter().map(|Parsed(value)| value).collect())
 }
 
-fn span<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+fn some_texts<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    texts(deserializer).map(Some)
+}
+
+fn one_or_more<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Either<T>(PhantomData<T>);
+    impl<'de, T: FromStr<Err: fmt::Display>> Visitor<'de> for Either<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string, or a list of strings")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+            text.parse().map(|value| vec![value]).map_err(E::custom)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<Vec<T>, A::Error> {
+            texts(de::value::SeqAccessDeserializer::new(sequence))
+        }
+    }
+    deserializer.deserialize_any(Either(PhantomData))
+}
+
+/// A value read from a string.
+struct Parsed<T>(T);
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Parsed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed(deserializer)
+    }
+}
+
+fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
+    deserializer: D,
+) -> Result<Parsed<T>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map_err(serde::de::Error::custom)
+    text.parse().map(Parsed).map_err(de::Error::custom)
+}
+
+fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(|error| {
+        de::Error::custom(format!("`{text}` is not a time such as `0s` or `2h 30m`: {error}"))
+    })
+}
+
+fn code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Code>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let found = Code::ALL.iter().copied().find(|code| code.as_str() == text);
+    found.map(Some).ok_or_else(|| {
+        let all: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        de::Error::custom(format!("`{text}` is not a kind of fault; one of: {}", all.join(", ")))
+    })
 }

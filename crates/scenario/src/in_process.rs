@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use palisade_conntrack::{ConnView, Instant};
 use palisade_engine::{
-    Counters, DropReason, Engine, Explanation, Lane, Now, Outcome, Received, Released, Selection, Verdict,
+    Counters, Delivery, Engine, Explanation, Lane, Now, Outcome, Received, Released, Selection, Verdict,
 };
-use palisade_packet::VnetHeader;
-use palisade_policy::{Diagnostics, PortKey, Snapshot, draft};
+use palisade_packet::{Body, VnetHeader, fragment_ipv4, parse};
+use palisade_policy::{CompiledEni, Diagnostics, PortKey, RuleSlot, Snapshot, draft};
 use toml::Table;
 
+use crate::counters::Readings;
 use crate::notation::Frame;
-use crate::stage::{Arrival, Counts, Halt, Law, Resumed, Seen, Stage};
+use crate::stage::{Arrival, Halt, Law, Resumed, Seen, Stage};
+use crate::wire;
 
 /// Room for connections; no scenario needs more.
 const CONNECTIONS: usize = 65_536;
@@ -89,9 +91,11 @@ impl InProcess {
         }
         match outcome.verdict {
             Verdict::Deliver(delivery) => {
-                self.counters.delivered(outcome.packets, bytes.len());
-                let vnet = delivery.offload.header(&delivery.packet);
-                seen.arrivals.push(Arrival { port: delivery.to, vnet, bytes: bytes.to_vec() });
+                let arrivals = arrivals(&delivery, bytes);
+                let packets = u32::try_from(wire::count(&arrivals)).unwrap_or(u32::MAX);
+                self.counters.generated(packets.saturating_sub(outcome.packets));
+                self.counters.delivered(packets, arrivals.iter().map(|arrival| arrival.bytes.len()).sum());
+                seen.arrivals.extend(arrivals);
             }
             Verdict::Consume(what) => seen.reasons.push(what.as_str()),
             Verdict::Hold => seen.held = true,
@@ -126,8 +130,8 @@ impl Stage for InProcess {
     }
 
     fn publish(&mut self, world: &Table) -> Result<(), Halt> {
-        let vpc =
-            draft::load("world", &world.to_string()).map_err(|error| Halt::Failed(error.to_string()))?;
+        let invalid = |error| Halt::Failed(format!("the changed world is not valid: {error}"));
+        let vpc = draft::load("world", &world.to_string()).map_err(invalid)?;
         let next = Snapshot::compile(vpc, Some(&self.snapshot));
         self.counters.ensure_rules(next.rule_slots());
         self.engine.retire(&self.counters, &self.snapshot, &next, self.now());
@@ -160,11 +164,21 @@ impl Stage for InProcess {
         self.engine.connections().list(self.now().monotonic)
     }
 
-    fn counts(&self) -> Counts {
-        self.engine.advance(&self.counters, self.now(), 0);
-        let values = self.counters.values();
-        let drops = DropReason::ALL.map(|reason| (reason, values.dropped_for(reason)));
-        Counts { held: self.engine.holding().fragments, drops: drops.into() }
+    fn readings(&self) -> Readings {
+        let now = self.now();
+        self.engine.advance(&self.counters, now, 0);
+        let (enis, connections) = (self.snapshot.enis(), self.engine.connections());
+        let slots = (0..self.snapshot.rule_slots()).filter_map(|slot| u32::try_from(slot).ok());
+        let available =
+            |eni: &CompiledEni| connections.available(eni.instance.0, eni.max_tracked, now.monotonic);
+        Readings {
+            values: self.counters.values(),
+            held: self.engine.holding().fragments,
+            connections: connections.totals(),
+            rules: slots.map(|slot| self.counters.rule_hits(RuleSlot(slot))).collect(),
+            exceeded: enis.iter().map(|eni| (eni.key, self.counters.allowance_exceeded(eni.key))).collect(),
+            available: enis.iter().map(|eni| (eni.instance, available(eni))).collect(),
+        }
     }
 
     /// Architecture's conservation laws 1, 3 and 4.
@@ -195,6 +209,22 @@ impl Stage for InProcess {
             },
         ])
     }
+}
+
+/// What the receiver's device gets: fragments, if the path is too narrow (RT-61), or the frame as it is, for a device that
+/// takes any offload.
+fn arrivals(delivery: &Delivery, frame: &[u8]) -> Vec<Arrival> {
+    let vnet = delivery.offload.header(&delivery.packet);
+    let arrival = |vnet, bytes: &[u8]| Arrival { port: delivery.to, vnet, bytes: bytes.to_vec() };
+    let Some(mtu) = delivery.fragment else { return vec![arrival(vnet, frame)] };
+    let mut pieces = Vec::new();
+    for packet in wire::segments(vnet, frame) {
+        let Ok(Body::Ip(ip)) = parse(&packet).map(|summary| summary.body) else { continue };
+        let mut keep = |piece: &[u8]| pieces.push(arrival(VnetHeader::default(), piece));
+        fragment_ipv4(&packet, &ip, mtu, &mut Vec::new(), &mut keep)
+            .expect("IPv4 without DF and with room for data");
+    }
+    pieces
 }
 
 fn received(frame: &Frame) -> Received {

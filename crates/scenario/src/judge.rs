@@ -1,14 +1,15 @@
 //! Compares what came of a packet with what must be seen. The same for every stage.
 
 use palisade_engine::{DropReason, Explanation, StageReport};
-use palisade_packet::MacAddr;
+use palisade_packet::{ETHERNET_LEN, MacAddr};
 use palisade_policy::{PortKey, Snapshot};
 
 use crate::answer;
-use crate::expect::Expectation;
+use crate::expect::{Expectation, names};
 use crate::file::Step;
 use crate::notation::Frame;
 use crate::run::Failure;
+use crate::sight::{Bytes, Decision};
 use crate::stage::{Arrival, Resumed, Seen};
 use crate::wire;
 
@@ -32,6 +33,7 @@ pub(crate) fn packet(
     judgement.same("explain to say", &explained(walk), &outcome(snapshot, &deliveries, seen));
     judgement.expected(step.expect.as_ref(), &told, &seen.reasons);
     judgement.unchanged(snapshot, frame, &deliveries);
+    judgement.watched(step, snapshot, frame, &deliveries);
     judgement.answered(step, snapshot, &answers);
     judgement.failures
 }
@@ -88,6 +90,30 @@ impl Judgement<'_> {
             let mac = mac(snapshot, arrival.port);
             let at = || format!("{:02x?}", arrival.bytes.get(..6).unwrap_or_default());
             self.check(arrival.bytes.starts_with(&mac.0), || format!("a frame to {mac}"), at);
+        }
+    }
+
+    /// What the step asks of the packet beside its end.
+    fn watched(&mut self, step: &Step, snapshot: &Snapshot, frame: &Frame, deliveries: &[&Arrival]) {
+        if let Some(wanted) = &step.by {
+            let (wanted, seen) = (names(wanted), names(&Decision::all(self.walk)));
+            self.check(wanted == seen, || format!("decided by {wanted}"), || seen.clone());
+        }
+        if let Some(wanted) = &step.link {
+            let seen = deliveries.first().map_or_else(|| "no frame".to_owned(), |it| addresses(snapshot, it));
+            self.check(*wanted == seen, || format!("link = {wanted}"), || seen.clone());
+        }
+        if let Some(wanted) = &step.bytes {
+            let packet = match wanted {
+                Bytes::Same => frame.bytes.get(ETHERNET_LEN..).unwrap_or_default(),
+                Bytes::Packet(bytes) => bytes,
+            };
+            let seen: Vec<&[u8]> = deliveries.iter().filter_map(|it| it.bytes.get(ETHERNET_LEN..)).collect();
+            self.check(seen == [packet], || format!("one packet {packet:02x?}"), || format!("{seen:02x?}"));
+        }
+        if let Some(wanted) = step.packets {
+            let seen = wire::count(deliveries.iter().copied());
+            self.check(wanted == seen, || format!("{wanted} packets on the wire"), || seen.to_string());
         }
     }
 
@@ -159,6 +185,15 @@ fn fits(last: &StageReport, reason: DropReason) -> bool {
         _ => (None, None),
     };
     last.stage == reason.stage() && (last.direction, by_entry) == wanted
+}
+
+/// `FROM > TO`, as [`Step::link`] writes them.
+fn addresses(snapshot: &Snapshot, arrival: &Arrival) -> String {
+    let mac = |at: usize| {
+        let octets = arrival.bytes.get(at..at + 6).and_then(|octets| octets.try_into().ok());
+        octets.map_or_else(|| "nobody".to_owned(), |octets| answer::owner(snapshot, MacAddr(octets)))
+    };
+    format!("{} > {}", mac(6), mac(0))
 }
 
 /// The name of an ENI, or `service` and the name of a service.

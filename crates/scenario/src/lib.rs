@@ -4,17 +4,25 @@
 mod answer;
 mod change;
 mod conns;
+mod counters;
 mod expect;
 mod file;
 mod in_process;
 mod judge;
+mod load;
 pub mod notation;
 mod run;
+mod sight;
 mod stage;
 mod wire;
 
+pub use change::Change;
+pub use conns::Conn;
+pub use counters::{Count, Readings};
 pub use expect::{Expectation, Why};
-pub use file::{Scenario, ScenarioError, Step, find};
+pub use file::{Packet, Scenario, Step, World, schema};
 pub use in_process::{InProcess, Mode};
+pub use load::{ScenarioError, find};
 pub use run::{Failure, NotPlayable, Report, run_file, run_file_on};
-pub use stage::{Arrival, Counts, Halt, Law, Resumed, Seen, Stage};
+pub use sight::{Bytes, Decision};
+pub use stage::{Arrival, Halt, Law, Resumed, Seen, Stage};

@@ -36,11 +36,12 @@ mod transport_words;
 mod upper;
 mod words;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use palisade_packet::{MacAddr, TcpFlags, VnetHeader};
 use palisade_policy::PortKey;
 
+pub(crate) use link_words::hex;
 pub use words::parse;
 
 /// A packet as it was written.
@@ -286,10 +287,4 @@ pub enum NotationError {
     /// The packet would be longer than IP allows, or its options longer than their header.
     #[error("a payload of {0} bytes does not fit into an IP packet, or options do not fit into their header")]
     TooLong(u16),
-}
-
-/// Formats an address and a port as the notation writes them.
-#[must_use]
-pub fn endpoint(address: IpAddr, port: u16) -> String {
-    SocketAddr::new(address, port).to_string()
 }

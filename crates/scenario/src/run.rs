@@ -3,17 +3,19 @@
 use std::path::Path;
 use std::time::Duration;
 
-use palisade_engine::{DropReason, Explanation, Selection};
-use palisade_policy::Snapshot;
+use palisade_engine::{Explanation, Selection};
+use palisade_policy::draft;
 use serde::Serialize;
 use toml::Table;
 
-use crate::change;
-use crate::conns::{self, Seen as Conn};
-use crate::file::{Scenario, ScenarioError, Step, merge};
+use crate::conns::Conn;
+use crate::counters::{Count, Readings};
+use crate::expect::names;
+use crate::file::{Packet, Scenario, Step, merge};
 use crate::in_process::{InProcess, Mode};
 use crate::judge;
-use crate::notation::{self, Frame};
+use crate::load::ScenarioError;
+use crate::notation::Frame;
 use crate::stage::{Halt, Law, Resumed, Stage};
 
 /// What a run showed.
@@ -78,7 +80,9 @@ pub fn run_file(path: &Path) -> Result<Report, ScenarioError> {
     let world = scenario.world(path)?;
     let mut report = Report::default();
     for mode in Mode::ALL {
-        report = play(&scenario, world.clone(), InProcess::open(&world, mode)?)?;
+        let invalid = |source| ScenarioError::World { path: path.into(), source };
+        let stage = InProcess::open(&world, mode).map_err(invalid)?;
+        report = play(path, &scenario, world.clone(), stage)?;
         if !report.passed() {
             break;
         }
@@ -98,7 +102,7 @@ pub fn run_file_on<S: Stage>(
     let scenario = Scenario::load(path)?;
     let world = scenario.world(path)?;
     match open(&world) {
-        Ok(stage) => play(&scenario, world, stage),
+        Ok(stage) => play(path, &scenario, world, stage),
         Err(Halt::NotPlayable(reason)) => Ok(Report {
             title: scenario.title,
             steps: 0,
@@ -109,7 +113,7 @@ pub fn run_file_on<S: Stage>(
     }
 }
 
-fn play<S: Stage>(scenario: &Scenario, world: Table, stage: S) -> Result<Report, ScenarioError> {
+fn play<S: Stage>(path: &Path, scenario: &Scenario, world: Table, stage: S) -> Result<Report, ScenarioError> {
     let title = scenario.title.clone();
     let mut report = Report { title, steps: 0, failures: Vec::new(), not_playable: None };
     let mut play = Play { world, stage, now: Duration::ZERO, held: Vec::new() };
@@ -124,7 +128,9 @@ fn play<S: Stage>(scenario: &Scenario, world: Table, stage: S) -> Result<Report,
                 report.not_playable = Some(NotPlayable { step: number, reason });
                 break;
             }
-            Err(Halt::Failed(why)) => return Err(ScenarioError::Step { number, why }),
+            Err(Halt::Failed(why)) => {
+                return Err(ScenarioError::Step { path: path.into(), line: step.line, number, why });
+            }
         }
     }
     let laws = play.stage.close().map_err(|halt| ScenarioError::Stage { why: halt.to_string() })?;
@@ -149,44 +155,59 @@ struct Play<S> {
 impl<S: Stage> Play<S> {
     fn step(&mut self, step: &Step) -> Result<Vec<Failure>, Halt> {
         if step.at < self.now {
-            return Err(Halt::Failed("is earlier than the step before".to_owned()));
+            return Err(Halt::Failed("at: is earlier than the step before".to_owned()));
         }
         self.now = step.at;
         self.stage.advance(step.at)?;
-        self.change(step)?;
+        let before = if step.counters.is_empty() { Readings::default() } else { self.stage.readings() };
         let mut failures = Vec::new();
-        if let Some(words) = &step.kill {
-            failures.extend(self.kill(words)?);
-        }
-        if let Some(packet) = &step.send {
-            for _ in 1..step.repeat.unwrap_or(1) {
-                self.send(packet, step)?;
+        for _ in 0..step.repeat.unwrap_or(1) {
+            failures.extend(self.change(step)?);
+            if let Some(words) = &step.kill {
+                failures.extend(self.kill(words)?);
             }
-            failures.extend(self.send(packet, step)?);
+            if let Some(packet) = &step.send {
+                failures.extend(self.send(packet, step)?);
+            }
+            if !failures.is_empty() {
+                break;
+            }
         }
-        failures.extend(self.counts(step)?);
-        if let Some(expected) = &step.conns {
-            failures.extend(self.connections(expected));
-        }
-        if let Some(expected) = step.conns_total {
-            let alive = self.stage.connections().len();
-            let failure = || Failure::plain(format!("{expected} connections"), alive.to_string());
-            failures.extend((expected != alive).then(failure));
-        }
+        failures.extend(self.connections(step));
+        failures.extend(self.counters(step, &before)?);
         Ok(failures)
     }
 
-    fn change(&mut self, step: &Step) -> Result<(), Halt> {
-        if step.change.is_none() && step.patch.is_none() {
-            return Ok(());
+    fn change(&mut self, step: &Step) -> Result<Option<Failure>, Halt> {
+        let named = |what: &str, why: String| Halt::Failed(format!("{what}: {why}"));
+        if step.refused.is_some() {
+            return self.refused(step).map_err(|why| named("change", why));
         }
-        if let Some(text) = &step.change {
-            change::apply(&mut self.world, text).map_err(Halt::Failed)?;
+        for (left, change) in (0..step.change.len()).rev().zip(&step.change) {
+            change.apply(&mut self.world).map_err(|why| named("change", why))?;
+            if left > 0 {
+                self.stage.publish(&self.world)?;
+            }
         }
-        if let Some(patch) = &step.patch {
-            merge(&mut self.world, patch);
+        step.patch.iter().for_each(|patch| merge(&mut self.world, patch));
+        if !step.change.is_empty() || step.patch.is_some() {
+            self.stage.publish(&self.world)?;
         }
-        self.stage.publish(&self.world)
+        Ok(None)
+    }
+
+    /// A change that validation must refuse, for faults of one kind.
+    fn refused(&self, step: &Step) -> Result<Option<Failure>, String> {
+        let Some(wanted) = step.refused else { return Ok(None) };
+        let mut world = self.world.clone();
+        step.change.iter().try_for_each(|change| change.apply(&mut world))?;
+        step.patch.iter().for_each(|patch| merge(&mut world, patch));
+        let seen = match draft::load("world", &world.to_string()) {
+            Ok(_) => "it is accepted".to_owned(),
+            Err(faults) if faults.iter().all(|fault| fault.code == wanted) => return Ok(None),
+            Err(faults) => faults.to_string(),
+        };
+        Ok(Some(Failure::plain(format!("refused for {}", wanted.as_str()), seen)))
     }
 
     fn kill(&mut self, words: &str) -> Result<Option<Failure>, Halt> {
@@ -195,17 +216,16 @@ impl<S: Stage> Play<S> {
             [] => return Err(Halt::Failed("kill: name connections, or `all`".to_owned())),
             ["all"] => Selection::default(),
             words => Selection::parse(words, &self.stage.snapshot())
-                .map_err(|error| Halt::Failed(error.to_string()))?,
+                .map_err(|error| Halt::Failed(format!("kill: {error}")))?,
         };
         let nothing = || Failure::plain("a connection to end".to_owned(), "none that was meant".to_owned());
         Ok((self.stage.kill(&chosen)? == 0).then(nothing))
     }
 
     /// Sends a packet. What `explain` says beforehand must be what forwarding does: both are the same walk.
-    fn send(&mut self, packet: &str, step: &Step) -> Result<Vec<Failure>, Halt> {
+    fn send(&mut self, packet: &Packet, step: &Step) -> Result<Vec<Failure>, Halt> {
         let snapshot = self.stage.snapshot();
-        let invalid = |error: notation::NotationError| Halt::Failed(error.to_string());
-        let frame = notation::parse(packet).and_then(|spec| spec.frame(&snapshot)).map_err(invalid)?;
+        let frame = packet.spec.frame(&snapshot).map_err(|error| Halt::Failed(format!("send: {error}")))?;
         let walk = self.stage.explain(&frame);
         let seen = self.stage.send(&frame)?;
         let mut failures = judge::packet(step, &snapshot, &frame, &walk, &seen);
@@ -226,46 +246,55 @@ impl<S: Stage> Play<S> {
         None
     }
 
-    fn counts(&self, step: &Step) -> Result<Vec<Failure>, Halt> {
-        let counts = self.stage.counts();
-        let mut failures = Vec::new();
-        if let Some(expected) = step.held.filter(|expected| *expected != counts.held) {
-            failures.push(Failure::plain(format!("{expected} fragments held"), counts.held.to_string()));
+    fn counters(&self, step: &Step, before: &Readings) -> Result<Vec<Failure>, Halt> {
+        if step.counters.is_empty() {
+            return Ok(Vec::new());
         }
-        for (name, expected) in &step.drops {
-            let unknown = || Halt::Failed(format!("`{name}` is not the name of a reason to drop"));
-            let reason = DropReason::named(name).ok_or_else(unknown)?;
-            let seen = counts.drops.get(&reason).copied().unwrap_or_default();
-            if seen != *expected {
-                failures.push(Failure::plain(format!("{expected} dropped for {name}"), seen.to_string()));
-            }
-        }
-        Ok(failures)
+        let (snapshot, after) = (self.stage.snapshot(), self.stage.readings());
+        let miss = |count: &Count| {
+            let seen = count.miss(&snapshot, before, &after).map_err(|why| format!("counters: {why}"))?;
+            Ok(seen.map(|seen| Failure::plain(count.to_string(), seen)))
+        };
+        step.counters
+            .iter()
+            .filter_map(|count| miss(count).transpose())
+            .collect::<Result<_, _>>()
+            .map_err(Halt::Failed)
     }
 
-    fn connections(&self, expected: &[String]) -> Vec<Failure> {
+    fn connections(&self, step: &Step) -> Vec<Failure> {
+        if step.conns.is_none() && step.conns_exact.is_none() && step.conns_total.is_none() {
+            return Vec::new();
+        }
         let snapshot = self.stage.snapshot();
         let views = self.stage.connections();
-        let seen: Vec<Conn> = views.iter().map(|conn| show(&snapshot, conn)).collect();
-        let fail = |expected: &str| {
-            let all = if seen.is_empty() {
-                "no connection".to_owned()
-            } else {
-                seen.iter().map(Conn::text).collect()
-            };
-            Failure::plain(expected.to_owned(), all)
-        };
-        if expected.is_empty() && !seen.is_empty() {
-            return vec![fail("no connection")];
+        let mut seen: Vec<Conn> = views.iter().map(|conn| Conn::of(&snapshot, conn)).collect();
+        seen.sort_by_cached_key(ToString::to_string);
+        let all = || names(&seen);
+        let mut failures = Vec::new();
+        let wanted = step.conns.iter().chain(&step.conns_exact).flatten();
+        let missing = wanted.filter(|wanted| !seen.iter().any(|seen| wanted.is(seen)));
+        failures.extend(missing.map(|wanted| Failure::plain(wanted.to_string(), all())));
+        let none = step.conns.as_ref().is_some_and(Vec::is_empty);
+        let exact = if none { Some(&[][..]) } else { step.conns_exact.as_deref() };
+        if let Some(wanted) = exact.filter(|wanted| !are(wanted, &seen)) {
+            failures.push(Failure::plain(format!("exactly these connections: {}", names(wanted)), all()));
         }
-        let missing = expected.iter().filter(|wanted| !seen.contains(&Conn::parse(wanted)));
-        missing.map(|wanted| fail(wanted)).collect()
+        if let Some(total) = step.conns_total.filter(|total| *total != seen.len()) {
+            failures
+                .push(Failure::plain(format!("{total} connections"), format!("{}: {}", seen.len(), all())));
+        }
+        failures
     }
 }
 
-/// Seen from whoever opened it.
-fn show(snapshot: &Snapshot, conn: &palisade_conntrack::ConnView) -> Conn {
-    let eni = snapshot.enis().iter().find(|eni| eni.key.0 == conn.zone.0);
-    let name = eni.map_or("?", |eni| snapshot.vpc()[eni.index].name.as_str());
-    Conn { flow: format!("{name} {} {}", conns::flow(conn), conn.state), left: Some(conn.left) }
+/// Whether these are those, in whatever order. Each text stands for one entry.
+fn are(wanted: &[Conn], seen: &[Conn]) -> bool {
+    let mut left: Vec<&Conn> = seen.iter().collect();
+    let mut take = |wanted: &Conn| {
+        let at = left.iter().position(|seen| wanted.is(seen))?;
+        Some(left.swap_remove(at))
+    };
+    let found = wanted.iter().all(|wanted| take(wanted).is_some());
+    found && left.is_empty()
 }

@@ -1,15 +1,15 @@
 //! Where a scenario is played: whatever carries out its steps. What must be seen is judged elsewhere, in one place for all.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_conntrack::ConnView;
-use palisade_engine::{DropReason, Explanation, Selection};
+use palisade_engine::{Explanation, Selection};
 use palisade_packet::VnetHeader;
 use palisade_policy::{PortKey, Snapshot};
 use toml::Table;
 
+use crate::counters::Readings;
 use crate::notation::Frame;
 
 /// Carries out the steps of one scenario, in a world of its own.
@@ -51,8 +51,8 @@ pub trait Stage {
     /// The connections at this moment.
     fn connections(&self) -> Vec<ConnView>;
 
-    /// What is held and has been dropped at this moment. A fragment whose time is over by now is dropped by now.
-    fn counts(&self) -> Counts;
+    /// What the counters show at this moment. A fragment whose time is over by now is dropped by now.
+    fn readings(&self) -> Readings;
 
     /// Ends the play and tells how the conservation laws stand.
     ///
@@ -87,15 +87,6 @@ pub struct Resumed {
     pub walk: Explanation,
     /// What came of it; it releases nothing itself.
     pub seen: Seen,
-}
-
-/// What has been counted since the start.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Counts {
-    /// Fragments that are held now.
-    pub held: u64,
-    /// Packets dropped, by reason; reasons that did not occur may be absent.
-    pub drops: BTreeMap<DropReason, u64>,
 }
 
 /// A frame that came out of a port.

@@ -7,6 +7,7 @@ use palisade_packet::checksum::{self, Sum};
 use palisade_packet::{Body, ETHERNET_LEN, Offload, VnetHeader, parse, segment};
 
 use crate::notation::Frame;
+use crate::stage::Arrival;
 
 /// Bytes in front of the Ethernet type, which forwarding rewrites.
 const ADDRESSES: usize = 12;
@@ -21,7 +22,7 @@ pub(crate) fn carry<'a>(arrived: impl Iterator<Item = (VnetHeader, &'a [u8])> + 
         return true;
     }
     let seen = arrived.flat_map(|(vnet, bytes)| packets(vnet, bytes)).collect();
-    joined(seen) == joined(packets(sent.vnet, &sent.bytes))
+    joined(seen) == joined(packets(sent.vnet, &sent.bytes).collect())
 }
 
 /// What is left to do; whether a finished checksum has been verified is the receiver's business.
@@ -30,27 +31,37 @@ fn offload(vnet: VnetHeader, frame: &[u8]) -> Option<Offload> {
     Some(if offload == Offload::Valid { Offload::None } else { offload })
 }
 
-/// The packets that a frame stands for, checksums finished, without MAC addresses.
-fn packets(vnet: VnetHeader, frame: &[u8]) -> Vec<Vec<u8>> {
-    let bare = |frame: &[u8]| frame.get(ADDRESSES..).unwrap_or_default().to_vec();
+/// How many packets these frames are on the wire.
+pub(crate) fn count<'a>(arrivals: impl IntoIterator<Item = &'a Arrival>) -> usize {
+    let arrivals = arrivals.into_iter();
+    arrivals.map(|arrival| segments(arrival.vnet, &arrival.bytes).len()).sum()
+}
+
+/// The frames of the packets that a frame stands for, checksums finished.
+pub(crate) fn segments(vnet: VnetHeader, frame: &[u8]) -> Vec<Vec<u8>> {
     let Some((offload, Body::Ip(ip))) =
         offload(vnet, frame).zip(parse(frame).ok().map(|summary| summary.body))
     else {
-        return vec![bare(frame)];
+        return vec![frame.to_vec()];
     };
     match offload {
-        Offload::None | Offload::Valid => vec![bare(frame)],
+        Offload::None | Offload::Valid => vec![frame.to_vec()],
         Offload::Partial => {
             let mut frame = frame.to_vec();
             checksum::complete(&mut frame, &ip);
-            vec![bare(&frame)]
+            vec![frame]
         }
         Offload::Segments { kind, size, .. } => {
             let mut out = Vec::new();
-            segment(frame, &ip, kind, size, &mut Vec::new(), &mut |segment| out.push(bare(segment)));
+            segment(frame, &ip, kind, size, &mut Vec::new(), &mut |segment| out.push(segment.to_vec()));
             out
         }
     }
+}
+
+/// The same without MAC addresses.
+fn packets(vnet: VnetHeader, frame: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    segments(vnet, frame).into_iter().map(|frame| frame.get(ADDRESSES..).unwrap_or_default().to_vec())
 }
 
 /// Puts IPv4 fragments together that follow each other.

@@ -39,7 +39,7 @@ mod value;
 
 use toml::de::{DeTable, DeValue};
 
-pub use schema::schema;
+pub use schema::{schema, subschema};
 
 use crate::diagnostics::{Code, Diagnostics, Report, Span};
 use crate::model::Vpc;

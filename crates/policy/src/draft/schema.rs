@@ -1,6 +1,7 @@
 //! The JSON Schema of a configuration file.
 
 use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
 
 use super::file::File;
 use super::value::Shape;
@@ -14,4 +15,9 @@ pub fn schema() -> serde_json::Value {
     let mut schema = generator.into_root_schema_for::<Shape<File>>();
     schema.insert("title".to_owned(), "Palisade configuration".into());
     schema.to_value()
+}
+
+/// The same as part of another schema, for files that hold a configuration.
+pub fn subschema(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<Shape<File>>()
 }
