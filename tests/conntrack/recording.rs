@@ -12,7 +12,7 @@ use palisade_engine::{Explanation, Selection};
 use palisade_packet::{Body, IpPacket, parse};
 use palisade_policy::{EniKey, PortKey, Snapshot};
 use palisade_scenario::notation::Frame;
-use palisade_scenario::{Counts, Halt, InProcess, Law, Mode, Scenario, Seen, Stage, run_file, run_file_on};
+use palisade_scenario::{Halt, InProcess, Law, Mode, Readings, Scenario, Seen, Stage, run_file, run_file_on};
 
 use crate::fate::{Fate, amount};
 use crate::pace::Pace;
@@ -131,8 +131,9 @@ fn passes(path: &Path) -> Result<(), String> {
 /// Number and packet of the step of every packet, in the order of sending.
 fn sends(scenario: &Scenario) -> std::vec::IntoIter<(usize, String)> {
     let steps = (1..).zip(&scenario.steps);
-    let sends =
-        steps.filter_map(|(number, step)| Some((number, step.send.clone()?, step.repeat.unwrap_or(1))));
+    let sends = steps.filter_map(|(number, step)| {
+        Some((number, step.send.as_ref()?.text.clone(), step.repeat.unwrap_or(1)))
+    });
     let all: Vec<_> = sends
         .flat_map(|(number, packet, times)| std::iter::repeat_n((number, packet), times as usize))
         .collect();
@@ -257,8 +258,8 @@ impl Stage for Recorder {
         Err(Halt::Failed("the end of chosen entries cannot be compared".to_owned()))
     }
 
-    fn counts(&self) -> Counts {
-        self.stage.counts()
+    fn readings(&self) -> Readings {
+        self.stage.readings()
     }
 
     fn connections(&self) -> Vec<ConnView> {
