@@ -81,7 +81,9 @@ impl Router {
     /// The connections that the kernel tracks, of all zones.
     pub(crate) fn connections(&self) -> String {
         let read = || fs::read_to_string("/proc/thread-self/net/nf_conntrack");
-        self.netns.enter(read).expect("the kernel shows its connections")
+        self.netns
+            .enter(read)
+            .unwrap_or_else(|why| format!("the kernel does not show its connections: {why}"))
     }
 
     fn wire_up(&self, guests: &Netns) {
