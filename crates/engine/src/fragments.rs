@@ -28,7 +28,7 @@ const MOST_HELD_BYTES: usize = 256 * 1024;
 /// Most of one ENI. Beyond it the ENI's oldest datagram is forgotten.
 const SHARE: Usage =
     Usage { datagrams: 4096, fragments: 32_768, held: usize::MAX, held_bytes: MOST_HELD_BYTES };
-/// Most of all ENIs together: some 60 MiB. Beyond it an ENI that has no older datagram to lose cannot begin one.
+/// Most of all ENIs together: some 100 MiB. Beyond it an ENI that has no older datagram to lose cannot begin one.
 const WHOLE: Usage =
     Usage { datagrams: 65_536, fragments: 262_144, held: usize::MAX, held_bytes: 64 * MOST_HELD_BYTES };
 
