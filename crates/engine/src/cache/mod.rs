@@ -30,7 +30,7 @@ pub(crate) use notes::{Notes, Noting};
 
 use table::Table;
 
-/// Results of walks, by flow. See the [module](self) for what makes them valid.
+/// Results of walks, by flow. Each is shown to hold before it is served; the head of this file says how.
 #[derive(Debug)]
 pub struct FlowCache {
     table: Table,
