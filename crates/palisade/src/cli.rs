@@ -73,8 +73,7 @@ pub(crate) enum When {
 pub(crate) enum Command {
     Run(Run),
     Check(Check),
-    /// Print the JSON Schema of a configuration file, for editors
-    Schema,
+    Schema(Schema),
     Status(Status),
     Conns(Conns),
     Rules(Rules),
@@ -156,6 +155,24 @@ pub(crate) struct Check {
     /// kind of classifier, memory, time to build, and how many share it
     #[arg(long, short)]
     pub(crate) verbose: bool,
+}
+
+/// Print the JSON Schema of a kind of file, for editors
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Schema {
+    /// The kind of file
+    #[arg(value_enum, default_value_t, value_name = "KIND")]
+    pub(crate) of: FileKind,
+}
+
+/// A kind of file that people write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum FileKind {
+    /// Configuration files
+    #[default]
+    Config,
+    /// Scenario files
+    Scenario,
 }
 
 /// Play scenario files in process, under a virtual clock

@@ -46,7 +46,7 @@ fn execute(screen: &mut Screen, color: When, command: Command) -> io::Result<Exi
     match command {
         Command::Run(request) => run::run(screen, color, &request),
         Command::Check(request) => check::check(screen, &request),
-        Command::Schema => pages::schema(screen),
+        Command::Schema(request) => pages::schema(screen, request.of),
         Command::Completions(request) => pages::completions(screen, request.shell),
         Command::Man(request) => pages::man(screen, request.dir.as_deref()),
         Command::Status(request) => ask::status(screen, &request),

@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, FileKind};
 use crate::failure::{Exit, Failure};
 use crate::screen::Screen;
 
@@ -53,9 +53,13 @@ fn main_page() -> io::Result<String> {
     Ok(page)
 }
 
-/// Writes the JSON Schema of a configuration file.
-pub(crate) fn schema(screen: &mut Screen) -> io::Result<Exit> {
-    screen.json(&palisade_policy::draft::schema()).map(|()| Exit::Ok)
+/// Writes the JSON Schema of a kind of file.
+pub(crate) fn schema(screen: &mut Screen, of: FileKind) -> io::Result<Exit> {
+    let schema = match of {
+        FileKind::Config => palisade_policy::draft::schema(),
+        FileKind::Scenario => palisade_scenario::schema(),
+    };
+    screen.json(&schema).map(|()| Exit::Ok)
 }
 
 /// The definition without the help command, which needs no page.

@@ -63,14 +63,14 @@ pub struct Step {
     /// One change of the world, or several that follow each other, each taking effect by itself; a `patch` takes effect
     /// with the last.
     #[serde(default, deserialize_with = "one_or_more")]
-    #[schemars(with = "OneOrMore")]
+    #[schemars(schema_with = "crate::schema::one_or_more")]
     pub change: Vec<Change>,
-    /// A change of the world, laid over it like [`Scenario::patch`].
+    /// A change of the world, laid over it like the `patch` of the file.
     #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     pub patch: Option<Table>,
     /// The change must be refused for faults of this kind, and the world stays as it was.
     #[serde(default, deserialize_with = "code")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(schema_with = "crate::schema::codes")]
     pub refused: Option<Code>,
     /// Connections to end, after a change and before a packet: filter words as `palisade conns kill` reads them, such as
     /// `eni=b1 port=22`, or `all`. There must be one.
@@ -154,15 +154,6 @@ pub(crate) fn merge(table: &mut Table, patch: &Table) {
     }
 }
 
-/// What a list or a single text is to an editor.
-#[derive(JsonSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "a schema, not a value")]
-enum OneOrMore {
-    One(String),
-    More(Vec<String>),
-}
-
 impl<'de> Deserialize<'de> for World {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either;
@@ -183,30 +174,6 @@ impl<'de> Deserialize<'de> for World {
         }
         deserializer.deserialize_any(Either)
     }
-}
-
-impl JsonSchema for World {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "World".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let inline = palisade_policy::draft::subschema(generator);
-        schemars::json_schema!({
-            "description": "A configuration file, relative to this one; or the tables of one.",
-            "anyOf": [{ "type": "string" }, inline]
-        })
-    }
-}
-
-/// JSON Schema (draft 2020-12) of a scenario file, for editors. It knows keys and types, and the notations by their
-/// beginnings; what they say, only [`Scenario::load`] checks.
-#[must_use]
-pub fn schema() -> serde_json::Value {
-    let generator = schemars::generate::SchemaSettings::draft2020_12().into_generator();
-    let mut schema = generator.into_root_schema_for::<Scenario>();
-    schema.insert("title".to_owned(), "Palisade scenario".into());
-    schema.to_value()
 }
 
 /// A string in a notation of its own; what is wrong with it is told with line and column.
