@@ -84,7 +84,7 @@ impl Judgement<'_> {
     /// cut on the way for a link that is too narrow or a device that cannot, is compared put together.
     fn unchanged(&mut self, snapshot: &Snapshot, frame: &Frame, deliveries: &[&Arrival]) {
         let Some(first) = deliveries.first() else { return };
-        let same = wire::carry(deliveries.iter().map(|arrival| (arrival.vnet, &*arrival.bytes)), frame);
+        let same = wire::same_packet(deliveries.iter().map(|arrival| (arrival.vnet, &*arrival.bytes)), frame);
         self.check(same, || "the packet as it was sent".to_owned(), || format!("{:02x?}", first.bytes));
         for arrival in deliveries {
             let mac = mac(snapshot, arrival.port);

@@ -28,3 +28,4 @@ pub use run::{Failure, NotPlayable, Report, run_file, run_file_on};
 pub use schema::schema;
 pub use sight::{Bytes, Decision};
 pub use stage::{Arrival, Halt, Law, Resumed, Seen, Stage};
+pub use wire::same_packet;

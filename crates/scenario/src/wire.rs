@@ -13,7 +13,8 @@ use crate::stage::Arrival;
 const ADDRESSES: usize = 12;
 
 /// Whether these frames, in this order, are the packet of `sent` and nothing else, apart from MAC addresses.
-pub(crate) fn carry<'a>(arrived: impl Iterator<Item = (VnetHeader, &'a [u8])> + Clone, sent: &Frame) -> bool {
+#[must_use]
+pub fn same_packet<'a>(arrived: impl Iterator<Item = (VnetHeader, &'a [u8])> + Clone, sent: &Frame) -> bool {
     let mut whole = arrived.clone();
     if let (Some((vnet, bytes)), None) = (whole.next(), whole.next())
         && bytes.get(ADDRESSES..) == sent.bytes.get(ADDRESSES..)
@@ -149,7 +150,7 @@ mod tests {
     }
 
     fn is_carried(arrived: &[(VnetHeader, Vec<u8>)], sent: &Frame) -> bool {
-        carry(arrived.iter().map(|(vnet, bytes)| (*vnet, &**bytes)), sent)
+        same_packet(arrived.iter().map(|(vnet, bytes)| (*vnet, &**bytes)), sent)
     }
 
     #[test]
@@ -188,6 +189,10 @@ mod tests {
         assert!(is_carried(&[(sent.vnet, sent.bytes.clone())], &sent), "whole");
         assert!(!is_carried(&[(VnetHeader::default(), sent.bytes.clone())], &sent), "as one huge packet");
         assert!(!is_carried(&[pieces.clone(), pieces[2..].to_vec()].concat(), &sent), "the last twice");
+        for (_, piece) in &pieces {
+            let Body::Ip(ip) = parse(piece).unwrap().body else { panic!("an IP packet") };
+            assert!(checksum::transport_is_valid(piece, &ip), "as a kernel would have left it");
+        }
     }
 
     #[test]

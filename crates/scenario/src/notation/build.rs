@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use palisade_packet::checksum::pseudo_header;
 use palisade_packet::{Body, GsoKind, MacAddr, Offload, VnetHeader, parse};
 use palisade_policy::{PortKey, Snapshot};
 
@@ -34,7 +35,7 @@ impl PacketSpec {
         }
         bytes.extend_from_slice(&ethertype.to_be_bytes());
         bytes.extend_from_slice(&payload);
-        let vnet = self.link.vnet.unwrap_or_else(|| self.body.offload(&bytes));
+        let vnet = self.link.vnet.unwrap_or_else(|| self.body.offload(&mut bytes));
         Ok(Frame { port, bytes, vnet })
     }
 
@@ -107,13 +108,21 @@ impl BodySpec {
         }
     }
 
-    fn offload(&self, frame: &[u8]) -> VnetHeader {
+    /// The virtio-net header of a segmentation-offload frame, whose checksum is left to whoever cuts it.
+    fn offload(&self, frame: &mut [u8]) -> VnetHeader {
         let Self::Ip(ip) = self else { return VnetHeader::default() };
         let Some((kind, size)) = ip.segments() else { return VnetHeader::default() };
-        match parse(frame).map(|summary| summary.body) {
-            Ok(Body::Ip(packet)) => Offload::Segments { kind, size, ecn: false }.header(&packet),
-            _ => VnetHeader::default(),
+        let Ok(Body::Ip(packet)) = parse(frame).map(|summary| summary.body) else {
+            return VnetHeader::default();
+        };
+        let header = Offload::Segments { kind, size, ecn: false }.header(&packet);
+        let field = usize::from(header.csum_start) + usize::from(header.csum_offset);
+        let partial =
+            pseudo_header(ip.source, ip.destination, ip.protocol(), packet.transport_len()).folded();
+        if let Some(field) = frame.get_mut(field..field + 2).filter(|_| !ip.bad_checksum) {
+            field.copy_from_slice(&partial.to_be_bytes());
         }
+        header
     }
 }
 
