@@ -37,6 +37,11 @@ netns filter='':
     cargo build --release -p palisade
     cargo test -p palisade-tests -- --test-threads=1 {{ filter }}
 
+# Scenarios on real devices, between namespaces of the runner's own (root)
+scenarios-on-devices *paths='tests/scenarios':
+    cargo build -p palisade
+    target/debug/palisade scenario --netns {{ paths }}
+
 # The main job on real packets, with a summary (root)
 demo:
     scripts/demo.sh

@@ -18,8 +18,8 @@ Without arguments, all of them:
 lint    rustfmt, clippy, cargo-deny, cargo-machete, typos, shellcheck, rustdoc, the coverage of the specification
 unit    unit, property and scenario tests, documentation examples, the oracle
 fuzz    the bodies of the fuzz targets, optimised, on stable Rust (PALISADE_FUZZ_ITERATIONS each)
-netns   the release daemon between network namespaces, with real tools and crafted frames, the comparison with
-        Linux's connection tracker, and the demo (needs root)
+netns   the release daemon between network namespaces, with real tools and crafted frames; the comparison with Linux's
+        connection tracker; the scenarios on real devices; the demo (needs root)
 
 Everything that was skipped or ignored counts as a failure. Logs are in target/test-logs.
 
@@ -99,7 +99,14 @@ netns() {
     at_exit remove_netns_of_run
     TMPDIR=$TMP PALISADE_TEST_RUN=$RUN PALISADE_BIN=$ROOT/target/release/palisade \
         step netns cargo test --locked --no-fail-fast -p palisade-tests -- --test-threads=1 --show-output
+    step scenarios scenarios_on_devices
     PALISADE_BIN=$ROOT/target/release/palisade step demo scripts/demo.sh
+}
+
+# Each scenario counts as a test. The few that devices cannot carry are listed in the log and bounded by the number asked for.
+scenarios_on_devices() {
+    target/release/palisade scenario --netns --at-least 255 tests/scenarios | awk '{ print }
+        / passed, .* not playable$/ { printf "test result: %s. %d passed; %d failed\n", $3 ? "FAILED" : "ok", $1, $3 }'
 }
 
 # step NAME COMMAND...: runs it with its output in a log, which is shown if it failed.

@@ -11,6 +11,7 @@ mod probe;
 mod reload;
 mod reserved;
 mod scan;
+mod scenario;
 mod scripts;
 mod spoof;
 mod takeover;

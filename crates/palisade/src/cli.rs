@@ -175,15 +175,37 @@ pub(crate) enum FileKind {
     Scenario,
 }
 
-/// Play scenario files in process, under a virtual clock
+/// Play scenario files under a virtual clock, in process or on real devices
 ///
-/// A scenario is a VPC, packets at virtual times, and what must be seen. It goes through the same walk as forwarding;
-/// no device is opened. Exit status 1 if any failed.
+/// A scenario is a VPC, packets at virtual times, and what must be seen. In process it goes through the same walk as
+/// forwarding, and no device is opened. With --netns a whole daemon forwards between network namespaces made for the
+/// purpose: frames are sent and looked for at the guests' ends of TAPs and veth pairs. Exit status 1 if any failed.
 #[derive(Debug, Args)]
 pub(crate) struct Scenario {
     /// Scenario files, or folders of them
     #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
+    /// Play in network namespaces, on real devices (as root)
+    #[arg(long)]
+    pub(crate) netns: bool,
+    /// How the guests of --netns are attached
+    #[arg(long, value_enum, default_value_t, value_name = "KIND", requires = "netns")]
+    pub(crate) attach: Attach,
+    /// Fail unless so many scenarios were played to their end and passed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) at_least: usize,
+}
+
+/// How the guests of scenarios are attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum Attach {
+    /// TAP devices
+    Tap,
+    /// veth pairs, with a packet socket on the daemon's end
+    Packet,
+    /// Both in every scenario, which port by which differs from one to the next
+    #[default]
+    Mixed,
 }
 
 /// Which daemon to ask.

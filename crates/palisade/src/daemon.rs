@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use palisade_engine::{Engine, Received};
+use palisade_io::TakeoverMethod;
 use palisade_policy::model::Daemon as DaemonSettings;
 use palisade_policy::{PortKey, Snapshot};
 use palisade_runtime::{Dataplane, PortStatus};
@@ -28,8 +29,8 @@ use crate::report::rules::RulesReport;
 use crate::report::status::{Allowance, Connections, PortReport, StatusReport};
 use crate::report::totals::TotalsReport;
 
-pub(crate) use assemble::Settings;
-use ports::{Attached, Opener};
+pub(crate) use assemble::{Settings, engine};
+pub(crate) use ports::{Attached, Devices, Opener, PortPlan, PortSpec};
 
 /// A running daemon.
 #[derive(Debug)]
@@ -37,7 +38,8 @@ pub(crate) struct Daemon {
     config: PathBuf,
     engine: Arc<Engine>,
     dataplane: Dataplane,
-    opener: Opener,
+    takeover: TakeoverMethod,
+    devices: Arc<dyn Devices>,
     ports: Mutex<BTreeMap<PortKey, Attached>>,
     /// Set under the lock of `ports`, after which a reload comes too late.
     stopped: AtomicBool,
@@ -50,6 +52,16 @@ impl Daemon {
     /// The configuration file, as an absolute path.
     pub(crate) fn config(&self) -> &Path {
         &self.config
+    }
+
+    /// What judges packets.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What forwards them.
+    pub(crate) const fn dataplane(&self) -> &Dataplane {
+        &self.dataplane
     }
 
     /// How many ports are attached.

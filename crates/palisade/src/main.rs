@@ -10,6 +10,7 @@ mod compiled;
 mod control;
 mod daemon;
 mod failure;
+mod lab;
 mod logging;
 mod pages;
 mod report;

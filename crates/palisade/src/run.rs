@@ -2,11 +2,13 @@
 
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_io::TakeoverMethod;
 use palisade_policy::model::Vpc;
+use palisade_runtime::Clock;
 use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,7 +17,7 @@ use crate::check;
 use crate::cli::{Format, LogFormat, Run, Takeover, When};
 use crate::control::server;
 use crate::control::socket::{self, ControlSocket};
-use crate::daemon::{Daemon, Settings};
+use crate::daemon::{Daemon, Opener, Settings, engine};
 use crate::failure::{Exit, Failure};
 use crate::logging;
 use crate::report::totals::TotalsReport;
@@ -44,7 +46,7 @@ fn live(color: When, request: &Run, vpc: Vpc) -> Result<TotalsReport, Failure> {
     let runtime = control_runtime()?;
     // Before the first device: a signal during the start is obeyed after it, when everything can be undone.
     let signals = runtime.block_on(async { Signals::listen() })?;
-    let daemon = Arc::new(Daemon::start(config, vpc, settings(request))?);
+    let daemon = Arc::new(start(config, vpc, request)?);
     tracing::info!(
         ports = daemon.port_count(),
         config = %daemon.config().display(),
@@ -67,13 +69,17 @@ fn control_runtime() -> Result<Runtime, Failure> {
     )
 }
 
-fn settings(request: &Run) -> Settings {
+fn start(config: PathBuf, vpc: Vpc, request: &Run) -> Result<Daemon, Failure> {
     let takeover = match request.takeover {
         Takeover::Auto => TakeoverMethod::Auto,
         Takeover::Tcx => TakeoverMethod::Tcx,
         Takeover::Nftables => TakeoverMethod::Nftables,
     };
-    Settings { takeover, capture: request.capture.clone(), spin: Duration::from_micros(request.spin) }
+    let devices = Arc::new(Opener { capture: request.capture.clone() });
+    let engine = engine(&vpc);
+    let (judge, clock) = (Arc::clone(&engine) as _, Clock::system());
+    let spin = Duration::from_micros(request.spin);
+    Daemon::start(config, vpc, Settings { takeover, engine, judge, devices, clock, spin })
 }
 
 /// The signals that a daemon obeys.

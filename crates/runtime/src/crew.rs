@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use palisade_engine::{CounterValues, Counters, Lane};
 use palisade_io::Receive;
-use palisade_policy::{PortKey, RuleSlot};
+use palisade_policy::{EniKey, PortKey, RuleSlot};
 
 use crate::dataplane::Options;
 use crate::error::RuntimeError;
@@ -96,6 +96,10 @@ impl Crew {
 
     pub(crate) fn rule_hits(&self, slot: RuleSlot) -> u64 {
         self.hands.iter().map(|hand| hand.counters.rule_hits(slot)).sum()
+    }
+
+    pub(crate) fn allowance_exceeded(&self, eni: EniKey) -> u64 {
+        self.hands.iter().map(|hand| hand.counters.allowance_exceeded(eni)).sum()
     }
 
     pub(crate) fn status(&self) -> Vec<WorkerStatus> {

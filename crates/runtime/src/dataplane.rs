@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use palisade_engine::{CounterValues, Counters, FlowCache, Now};
 use palisade_io::Port;
-use palisade_policy::{PortKey, RuleSlot, Snapshot};
+use palisade_policy::{EniKey, PortKey, RuleSlot, Snapshot};
 
 use crate::clock::Clock;
 use crate::crew::{Crew, Hand};
@@ -187,6 +187,12 @@ impl Dataplane {
         self.await_epoch(self.publication.mark())
     }
 
+    /// Reclaims everything that has expired by now, as the workers do little by little.
+    pub fn reclaim(&self) {
+        let control = self.control();
+        self.judge.advance(&control.counters, self.now(), usize::MAX);
+    }
+
     /// The policy published last.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
@@ -197,6 +203,13 @@ impl Dataplane {
     #[must_use]
     pub fn rule_hits(&self, slot: RuleSlot) -> u64 {
         self.crew.rule_hits(slot)
+    }
+
+    /// Packets of an ENI that were dropped because its instance may track no more connections
+    /// (`conntrack_allowance_exceeded` of CT-71).
+    #[must_use]
+    pub fn allowance_exceeded(&self, eni: EniKey) -> u64 {
+        self.crew.allowance_exceeded(eni)
     }
 
     /// The state at this moment. Fragments whose time is over are not held any more.

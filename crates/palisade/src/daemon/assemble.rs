@@ -10,19 +10,24 @@ use palisade_engine::Engine;
 use palisade_io::{Port, TakeoverMethod};
 use palisade_policy::model::Vpc;
 use palisade_policy::{PortKey, Snapshot};
-use palisade_runtime::{Dataplane, Options};
+use palisade_runtime::{Clock, Dataplane, Judge, Options};
 
 use super::Daemon;
-use super::ports::{Attached, Opener, PortPlan};
+use super::ports::{Attached, Devices, PortPlan};
 use crate::failure::Failure;
 
-/// What the command line says of a daemon, besides its configuration.
-#[derive(Clone, Debug)]
+/// What a daemon is given besides its configuration.
 pub(crate) struct Settings {
     /// How the kernel's own stack is kept off the interfaces of packet attachments.
     pub(crate) takeover: TakeoverMethod,
-    /// Directory of captures.
-    pub(crate) capture: Option<PathBuf>,
+    /// Holds the state of connections and fragments.
+    pub(crate) engine: Arc<Engine>,
+    /// Judges frames: the engine, or somebody who asks it.
+    pub(crate) judge: Arc<dyn Judge>,
+    /// Where ports get their devices.
+    pub(crate) devices: Arc<dyn Devices>,
+    /// Where the time comes from.
+    pub(crate) clock: Clock,
     /// How long a worker polls after a frame before it sleeps.
     pub(crate) spin: Duration,
 }
@@ -34,20 +39,18 @@ impl Daemon {
     /// A port cannot be opened or a worker not be started; what was opened is closed again, nothing forwards.
     pub(crate) fn start(config: PathBuf, vpc: Vpc, settings: Settings) -> Result<Self, Failure> {
         let daemon = vpc.daemon.clone();
-        let Settings { takeover, capture, spin } = settings;
-        let opener = Opener { takeover, capture };
+        let Settings { takeover, engine, judge, devices, clock, spin } = settings;
         let snapshot = Arc::new(Snapshot::compile(vpc, None));
-        let engine = Arc::new(Engine::new(usize::try_from(daemon.max_connections).unwrap_or(usize::MAX)));
-        let (known, ports) = open_all(&opener, &snapshot)?;
-        let options = Options { workers: daemon.workers, spin, ..Options::default() };
-        let judge = Arc::clone(&engine);
+        let (known, ports) = open_all(&*devices, &snapshot, takeover)?;
+        let options = Options { workers: daemon.workers, spin, clock, ..Options::default() };
         let dataplane = Dataplane::start(judge, snapshot, ports, options)
             .map_err(|error| Failure::new(error, "nothing is forwarded; see the log above"))?;
         Ok(Self {
             config,
             engine,
             dataplane,
-            opener,
+            takeover,
+            devices,
             ports: Mutex::new(known),
             stopped: AtomicBool::new(false),
             settings: daemon,
@@ -56,13 +59,18 @@ impl Daemon {
     }
 }
 
+/// The engine that a configuration asks for.
+pub(crate) fn engine(vpc: &Vpc) -> Arc<Engine> {
+    Arc::new(Engine::new(usize::try_from(vpc.daemon.max_connections).unwrap_or(usize::MAX)))
+}
+
 type Opened = (BTreeMap<PortKey, Attached>, Vec<(PortKey, Port)>);
 
 /// Opens the ports of a policy, all of them or none.
-fn open_all(opener: &Opener, snapshot: &Snapshot) -> Result<Opened, Failure> {
+fn open_all(devices: &dyn Devices, snapshot: &Snapshot, takeover: TakeoverMethod) -> Result<Opened, Failure> {
     let (mut attached, mut ports) = (BTreeMap::new(), Vec::new());
-    for plan in PortPlan::all(snapshot, opener.takeover) {
-        let (open, port) = opener.open(&plan, snapshot.generation())?;
+    for plan in PortPlan::all(snapshot, takeover) {
+        let (open, port) = devices.open(&plan, snapshot.generation())?;
         attached.insert(plan.key, open);
         ports.push((plan.key, port));
     }

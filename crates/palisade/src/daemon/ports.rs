@@ -1,5 +1,6 @@
 //! Ports: from an attachment in the configuration to an open device.
 
+use std::fmt::Debug;
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -43,10 +44,19 @@ pub(crate) struct Attached {
     pub(crate) mtu: u16,
 }
 
-/// Opens ports the way the command line asks for.
+/// Opens the devices of ports: those that the configuration names, or others in their place.
+pub(crate) trait Devices: Debug + Send + Sync {
+    /// Opens the device of a plan. `generation` tells apart what is written about a port that is opened anew.
+    ///
+    /// # Errors
+    /// What kept it from being opened, and what to do.
+    fn open(&self, plan: &PortPlan, generation: u64) -> Result<(Attached, Port), Failure>;
+}
+
+/// Opens ports as the configuration has them, in the way that the command line asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Opener {
-    pub(crate) takeover: TakeoverMethod,
+    /// Directory of captures.
     pub(crate) capture: Option<PathBuf>,
 }
 
@@ -121,12 +131,8 @@ impl Attached {
     }
 }
 
-impl Opener {
-    /// Opens the device of a plan. `generation` keeps the captures of a port that is opened anew apart.
-    ///
-    /// # Errors
-    /// What kept it from being opened, and what to do.
-    pub(crate) fn open(&self, plan: &PortPlan, generation: u64) -> Result<(Attached, Port), Failure> {
+impl Devices for Opener {
+    fn open(&self, plan: &PortPlan, generation: u64) -> Result<(Attached, Port), Failure> {
         let failed = |error: PortError| failure(plan, &error);
         let port = match &plan.spec {
             PortSpec::Tap(spec) => palisade_io::open_tap(spec).map_err(failed)?,

@@ -17,7 +17,7 @@ use palisade_runtime::RuntimeError;
 
 use super::Daemon;
 use super::plan::PortChange;
-use super::ports::{Attached, Opener, PortPlan};
+use super::ports::{Attached, PortPlan};
 use crate::check::{self, LoadError};
 use crate::control::protocol::{Code, Refusal};
 use crate::failure::Failure;
@@ -60,7 +60,7 @@ impl Daemon {
         let old = self.dataplane.snapshot();
         let mut warnings = settings_that_wait(&self.settings, &vpc.daemon);
         let snapshot = Arc::new(Snapshot::compile(vpc, Some(&old)));
-        let change = PortChange::new(ports, PortPlan::all(&snapshot, self.opener.takeover));
+        let change = PortChange::new(ports, PortPlan::all(&snapshot, self.takeover));
         warnings.extend(change.readdressed.iter().map(readdressed));
         let stage = Stage { workshop: self, generation: snapshot.generation() };
         let opened = stage.prepare(ports, &change).map_err(|failure| refuse(&failure))?;
@@ -88,7 +88,7 @@ impl Workshop for Daemon {
     type Device = Port;
 
     fn open(&self, plan: &PortPlan, generation: u64) -> Result<(Attached, Port), Failure> {
-        Opener::open(&self.opener, plan, generation)
+        self.devices.open(plan, generation)
     }
 
     fn attach(&self, key: PortKey, device: Port) -> Result<(), RuntimeError> {
