@@ -39,6 +39,12 @@ impl Sum {
         Self(self.0 + long as u64)
     }
 
+    /// Adds another sum.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
     /// Takes one word out again.
     #[must_use]
     pub const fn without(self, word: u16) -> Self {

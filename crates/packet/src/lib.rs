@@ -7,6 +7,7 @@ pub mod build;
 pub mod checksum;
 mod direction;
 pub mod fragment;
+pub mod join;
 mod mac;
 pub mod ndp;
 pub mod offload;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use direction::Direction;
 pub use fragment::{Unfragmentable, fragment_ipv4};
+pub use join::{Segment, Train};
 pub use mac::{InvalidMac, MacAddr};
 pub use offload::{BadOffload, GsoKind, Offload, VnetHeader};
 pub use parse::{Malformed, parse};

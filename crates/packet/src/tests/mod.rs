@@ -2,6 +2,7 @@
 
 mod cutting;
 mod hostile;
+mod joining;
 mod oracle;
 mod parsing;
 pub(crate) mod samples;

@@ -1,0 +1,171 @@
+//! Segments joined and cut again are, byte for byte, the segments; and what must not be joined is not.
+
+use proptest::prelude::*;
+
+use super::{cases, samples::*};
+use crate::{GsoKind, Offload, Segment, Train, checksum, segment};
+
+const ACK: u8 = 0x10;
+const PSH: u8 = 0x08;
+
+/// Wire segments of a transfer, as a sender without offloads makes them.
+fn transfer(v6: bool, flags: u8, options: &[u8], payload: &[u8], size: u16) -> Vec<Vec<u8>> {
+    let upper = tcp(flags, options, payload);
+    let mut frame = if v6 { v6_frame(6, &upper) } else { V4::new(6, &upper).fragment(DF).frame() };
+    make_partial(&mut frame);
+    cut(&frame, v6, size)
+}
+
+fn cut(frame: &[u8], v6: bool, size: u16) -> Vec<Vec<u8>> {
+    let kind = if v6 { GsoKind::Tcp6 } else { GsoKind::Tcp4 };
+    let mut wire = Vec::new();
+    segment(frame, &ip(frame), kind, size, &mut Vec::new(), &mut |part| wire.push(part.to_vec()));
+    wire
+}
+
+fn shape(frame: &[u8]) -> Segment {
+    Segment::of(frame.len(), &ip(frame), Offload::None).expect("TCP")
+}
+
+/// The frames that go out instead of `wire`, in order.
+fn join(wire: &[Vec<u8>]) -> Vec<(Vec<u8>, Option<u16>)> {
+    let mut out = Vec::new();
+    let mut rest = wire;
+    while let Some((head, followers)) = rest.split_first() {
+        let train = Train::begin(head, shape(head));
+        let joined = train.map_or(0, |mut train| {
+            let count = followers.iter().take_while(|next| train.join(head, next, shape(next))).count();
+            if count > 0 {
+                out.push(joined_frame(&train, head, &followers[..count]));
+            }
+            count
+        });
+        if joined == 0 {
+            out.push((head.clone(), None));
+        }
+        rest = &followers[joined..];
+    }
+    out
+}
+
+fn joined_frame(train: &Train, head: &[u8], followers: &[Vec<u8>]) -> (Vec<u8>, Option<u16>) {
+    let mut frame = Vec::new();
+    train.write_head(head, &mut frame);
+    for part in std::iter::once(head).chain(followers.iter().map(Vec::as_slice)) {
+        frame.extend_from_slice(&part[shape(part).payload_start()..]);
+    }
+    let Offload::Segments { size, .. } = train.offload() else { unreachable!("trains are cut again") };
+    assert_eq!(usize::from(train.segments()), followers.len() + 1);
+    assert_eq!(train.vnet(), train.offload().header(&ip(&frame)), "as any other frame of its kind");
+    (frame, Some(size))
+}
+
+fn apart(joined: &[(Vec<u8>, Option<u16>)], v6: bool) -> Vec<Vec<u8>> {
+    let parts = joined.iter().map(|(frame, size)| match size {
+        Some(size) => cut(frame, v6, *size),
+        None => vec![frame.clone()],
+    });
+    parts.flatten().collect()
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    #[test]
+    fn joined_and_cut_again_is_the_same(
+        v6: bool,
+        psh: bool,
+        options in prop_oneof![Just(vec![]), Just(vec![1; 12])],
+        payload in proptest::collection::vec(any::<u8>(), 1..70_000),
+        size in 200_u16..9_000,
+        damage in proptest::option::of((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1_u8..)),
+    ) {
+        let payload = &payload[..payload.len().min(60_000)];
+        let flags = if psh { ACK | PSH } else { ACK };
+        let mut wire = transfer(v6, flags, &options, payload, size);
+        if let Some((frame, byte, bits)) = damage {
+            let frame = frame.get_mut(&mut wire);
+            let at = byte.index(frame.len() - 54) + 54;
+            frame[at] ^= bits;
+        }
+        let joined = join(&wire);
+        prop_assert_eq!(apart(&joined, v6), wire, "nothing is repaired, nothing reordered");
+    }
+}
+
+#[test]
+fn a_whole_transfer_becomes_one_frame() {
+    for v6 in [false, true] {
+        let wire = transfer(v6, ACK | PSH, &[1; 12], &[7; 60_000], 1_448);
+        let joined = join(&wire);
+        assert_eq!((wire.len(), joined.len()), (42, 1));
+        let packet = ip(&joined[0].0);
+        assert!(checksum::header_is_valid(&joined[0].0, &packet));
+    }
+}
+
+#[test]
+fn a_train_fits_into_an_ip_packet() {
+    let mut wire = transfer(false, ACK, &[], &[7; 60_000], 1_000);
+    let more = transfer(false, ACK, &[], &[7; 60_000], 1_000);
+    wire.extend(more);
+    assert!(join(&wire).iter().all(|(frame, _)| frame.len() <= 65_535 + 14));
+}
+
+#[test]
+fn a_difference_ends_the_train() {
+    let wire = transfer(false, ACK, &[1; 12], &[7; 6_000], 1_000);
+    let changed = |change: fn(&mut Vec<u8>)| {
+        let mut wire = wire.clone();
+        change(&mut wire[1]);
+        let packet = ip(&wire[1]);
+        // Seal both checksums again, so that only the difference speaks.
+        let partial = checksum::pseudo_header(packet.source, packet.destination, 6, packet.transport_len());
+        checksum::write_field(&mut wire[1][34..], 16, partial.folded());
+        checksum::complete(&mut wire[1], &packet);
+        checksum::seal_ipv4_header(&mut wire[1][14..], 20);
+        let mut train = Train::begin(&wire[0], shape(&wire[0])).unwrap();
+        train.join(&wire[0], &wire[1], shape(&wire[1]))
+    };
+    assert!(changed(|_| {}), "the control");
+    let changes: [(&str, fn(&mut Vec<u8>)); 14] = [
+        ("source MAC", |f| f[11] ^= 1),
+        ("DSCP", |f| f[15] ^= 4),
+        ("identification", |f| f[19] ^= 1),
+        ("DF", |f| f[20] ^= 0x40),
+        ("TTL", |f| f[22] -= 1),
+        ("source port", |f| f[35] ^= 1),
+        ("sequence", |f| f[41] ^= 1),
+        ("acknowledgement", |f| f[45] ^= 1),
+        ("FIN", |f| f[47] |= 1),
+        ("CWR", |f| f[47] |= 0x80),
+        ("ECE", |f| f[47] |= 0x40),
+        ("window", |f| f[49] ^= 1),
+        ("options", |f| f[54] = 0),
+        ("padding", |f| f.push(0)),
+    ];
+    for (what, change) in changes {
+        assert!(!changed(change), "{what}");
+    }
+}
+
+#[test]
+fn a_wrong_checksum_is_not_joined() {
+    let wire = transfer(false, ACK, &[], &[7; 3_000], 1_000);
+    for (damaged, at) in [(0, 60), (1, 60), (0, 24), (1, 24)] {
+        let mut wire = wire.clone();
+        wire[damaged][at] ^= 1;
+        let mut train = Train::begin(&wire[0], shape(&wire[0])).unwrap();
+        assert!(!train.join(&wire[0], &wire[1], shape(&wire[1])), "frame {damaged}, byte {at}");
+    }
+}
+
+#[test]
+fn nothing_follows_a_push_or_a_shorter_segment() {
+    let wire = transfer(false, ACK | PSH, &[], &[7; 2_500], 1_000);
+    let mut train = Train::begin(&wire[0], shape(&wire[0])).unwrap();
+    assert!(train.join(&wire[0], &wire[1], shape(&wire[1])));
+    assert!(train.join(&wire[0], &wire[2], shape(&wire[2])), "the last may be shorter and carry PSH");
+    assert!(!train.join(&wire[0], &wire[2], shape(&wire[2])));
+    assert!(Train::begin(&wire[2], shape(&wire[2])).is_none());
+}
