@@ -66,7 +66,7 @@ fn step(
     let received = from.receive.receive(burst)?;
     if received > 0 {
         let mut outgoing = Vec::with_capacity(received);
-        outgoing.extend(burst.iter().map(|(frame, info)| Outgoing { vnet: info.vnet, frame }));
+        outgoing.extend(burst.iter().map(|(frame, info)| Outgoing::new(info.vnet, frame)));
         to.transmit(&outgoing, &mut |_, _| *lost += 1);
     }
     Ok(received)

@@ -154,7 +154,7 @@ impl<T: Transmit> Transmit for Captured<T> {
         let time = now();
         let mut next = 0;
         let mut record_until = |end: usize| {
-            frames[next..end].iter().for_each(|sent| self.writer.record(time, Way::Outbound, sent.frame));
+            frames[next..end].iter().for_each(|sent| self.writer.record(time, Way::Outbound, &sent.whole()));
             next = end + 1;
         };
         self.inner.transmit(frames, &mut |index, error| {

@@ -69,9 +69,10 @@ impl<T: Transmit> Transmit for Faulty<T> {
 
     fn transmit(&self, frames: &[Outgoing<'_>], failed: &mut dyn FnMut(usize, TransmitError)) {
         let mut mangler = self.transmitted.lock().unwrap_or_else(PoisonError::into_inner);
-        let frames = frames.iter().map(|outgoing| (outgoing.vnet, outgoing.frame));
+        let frames: Vec<_> = frames.iter().map(|outgoing| (outgoing.vnet, outgoing.whole())).collect();
+        let frames = frames.iter().map(|(vnet, frame)| (*vnet, &**frame));
         mangler.mangle(frames, |index, vnet, frame| {
-            self.inner.transmit(&[Outgoing { vnet, frame }], &mut |_, error| {
+            self.inner.transmit(&[Outgoing::new(vnet, frame)], &mut |_, error| {
                 if let Some(index) = index {
                     failed(index, error);
                 }

@@ -1,5 +1,6 @@
 //! What a port is to the rest of Palisade: two ends that work on bursts.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -35,8 +36,42 @@ pub trait Receive: Send {
 pub struct Outgoing<'a> {
     /// The virtio-net header; it must not ask for more than the port's [`Capabilities`].
     pub vnet: VnetHeader,
-    /// The frame, from the destination MAC address on.
+    /// The frame, from the destination MAC address on, or its beginning.
     pub frame: &'a [u8],
+    /// What follows, in order: the payloads of segments that go out as one frame, where they were received. At most
+    /// [`Burst::MAX_FRAMES`] in all the frames of one call.
+    pub rest: &'a [&'a [u8]],
+}
+
+impl<'a> Outgoing<'a> {
+    /// A frame in one piece.
+    #[must_use]
+    pub const fn new(vnet: VnetHeader, frame: &'a [u8]) -> Self {
+        Self { vnet, frame, rest: &[] }
+    }
+
+    /// Length of the whole frame, in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.frame.len() + self.rest.iter().map(|part| part.len()).sum::<usize>()
+    }
+
+    /// Whether there are no bytes at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The frame in one piece; copies it if it is not.
+    #[must_use]
+    pub fn whole(&self) -> Cow<'a, [u8]> {
+        if self.rest.is_empty() {
+            return Cow::Borrowed(self.frame);
+        }
+        let mut whole = self.frame.to_vec();
+        self.rest.iter().for_each(|part| whole.extend_from_slice(part));
+        Cow::Owned(whole)
+    }
 }
 
 /// The end that takes frames to the guest; shared by all workers.

@@ -49,7 +49,7 @@ impl RawSocket {
     /// `EINVAL`: the kernel refuses the virtio-net header, or the frame is shorter than an Ethernet header; `EMSGSIZE`: it
     /// is longer than the interface takes; [`io::ErrorKind::WouldBlock`]: the queue is full; or the interface is down.
     pub fn send(&self, vnet: VnetHeader, frame: &[u8]) -> io::Result<()> {
-        match mmsg::send(self.socket.as_fd(), &[Outgoing { vnet, frame }])? {
+        match mmsg::send(self.socket.as_fd(), &[Outgoing::new(vnet, frame)])? {
             0 => Err(io::ErrorKind::WouldBlock.into()),
             _ => Ok(()),
         }

@@ -184,13 +184,28 @@ impl Transmit for TapTransmit {
     fn transmit(&self, frames: &[Outgoing<'_>], failed: &mut dyn FnMut(usize, TransmitError)) {
         for (index, outgoing) in frames.iter().enumerate() {
             let header = outgoing.vnet.to_bytes();
-            let written =
-                (&*self.file).write_vectored(&[IoSlice::new(&header), IoSlice::new(outgoing.frame)]);
+            let start = [IoSlice::new(&header), IoSlice::new(outgoing.frame)];
+            let written = if outgoing.rest.is_empty() {
+                (&*self.file).write_vectored(&start)
+            } else {
+                write_joined(&self.file, start, outgoing.rest)
+            };
             if let Err(error) = written {
                 failed(index, error.into());
             }
         }
     }
+}
+
+/// Writes a frame of many parts; never inlined, so that the common case does not pay for the room they need.
+#[inline(never)]
+fn write_joined(mut file: &File, start: [IoSlice<'_>; 2], rest: &[&[u8]]) -> io::Result<usize> {
+    let mut parts = [IoSlice::new(&[]); 2 + Burst::MAX_FRAMES];
+    parts[..2].copy_from_slice(&start);
+    for (part, bytes) in parts[2..].iter_mut().zip(rest) {
+        *part = IoSlice::new(bytes);
+    }
+    file.write_vectored(&parts[..(2 + rest.len()).min(parts.len())])
 }
 
 #[cfg(test)]

@@ -49,8 +49,9 @@ impl<T: Transmit> Transmit for Traced<T> {
 
     fn transmit(&self, frames: &[Outgoing<'_>], failed: &mut dyn FnMut(usize, TransmitError)) {
         if tracing::enabled!(tracing::Level::TRACE) {
-            for Outgoing { vnet, frame } in frames {
-                tracing::trace!(port = %self.port, ?vnet, frame = %Head(frame), "transmitted");
+            for outgoing in frames {
+                let frame = outgoing.whole();
+                tracing::trace!(port = %self.port, vnet = ?outgoing.vnet, frame = %Head(&frame), "transmitted");
             }
         }
         self.inner.transmit(frames, &mut |index, error| {

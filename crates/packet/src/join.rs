@@ -78,7 +78,9 @@ impl Segment {
     /// Whether its checksums are what [`crate::segment()`] would write.
     fn is_sound(&self, frame: &[u8]) -> bool {
         let transport = usize::from(self.transport);
-        let (Some(ip), Some(upper)) = (frame.get(IP..transport), frame.get(transport..)) else { return false };
+        let (Some(ip), Some(upper)) = (frame.get(IP..transport), frame.get(transport..)) else {
+            return false;
+        };
         let header = !self.ipv4 || (Sum::ZERO.bytes(ip).checksum() == 0 && field(ip, 10) != 0xffff);
         header && (self.partial || (field(upper, 16) != 0xffff && self.sum(frame, upper) == 0xffff))
     }
@@ -93,10 +95,12 @@ impl Segment {
     fn addresses(&self, frame: &[u8]) -> Option<(IpAddr, IpAddr)> {
         let ip = frame.get(IP..)?;
         if self.ipv4 {
-            let at = |at: usize| ip.get(at..)?.first_chunk::<4>().map(|octets| Ipv4Addr::from(*octets).into());
+            let at =
+                |at: usize| ip.get(at..)?.first_chunk::<4>().map(|octets| Ipv4Addr::from(*octets).into());
             Some((at(12)?, at(16)?))
         } else {
-            let at = |at: usize| ip.get(at..)?.first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets).into());
+            let at =
+                |at: usize| ip.get(at..)?.first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets).into());
             Some((at(8)?, at(24)?))
         }
     }

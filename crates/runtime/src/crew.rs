@@ -132,6 +132,7 @@ impl Hand {
             wake: Arc::clone(&wake),
             commands: orders,
             spin: options.spin,
+            gro: options.gro,
             reclaim,
         };
         let worker = Worker::new(parts, lane)?;

@@ -37,6 +37,8 @@ pub struct Options {
     pub clock: Clock,
     /// Flows whose verdict each worker keeps; with 0 every packet takes the whole walk.
     pub flow_cache: usize,
+    /// Whether consecutive segments of one TCP flow leave as one segmentation-offload frame where the port takes it.
+    pub gro: bool,
 }
 
 impl Default for Options {
@@ -48,6 +50,7 @@ impl Default for Options {
             reclaim_budget: 2048,
             clock: Clock::system(),
             flow_cache: FlowCache::DEFAULT_ENTRIES,
+            gro: true,
         }
     }
 }

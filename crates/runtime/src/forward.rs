@@ -38,16 +38,19 @@ pub(crate) struct Forwarder {
     queues: Vec<Vec<Planned>>,
     /// Places whose queue is not empty, in the order in which they were first used.
     touched: Vec<usize>,
+    /// Whether segments of one flow leave as one frame where the port takes it.
+    joins: bool,
 }
 
 impl Forwarder {
-    pub(crate) fn new(lane: Lane) -> Self {
+    pub(crate) fn new(lane: Lane, joins: bool) -> Self {
         Self {
             lane,
             outlet: Outlet::default(),
             released: Vec::new(),
             queues: Vec::new(),
             touched: Vec::new(),
+            joins,
         }
     }
 
@@ -140,19 +143,57 @@ impl Forwarder {
     }
 
     fn flush(&mut self, ports: &PortTable, frames: &[&[u8]]) {
-        let Self { lane, outlet, queues, touched, released } = self;
-        let bytes = |place| match place {
-            Place::Burst(at) => frames.get(at).copied().unwrap_or_default(),
-            Place::Released(at) => released.get(at).map(Released::frame).unwrap_or_default(),
-            Place::Made(offset, len) => outlet.made(offset, len),
-        };
+        let Self { lane, outlet, queues, touched, released, joins } = self;
         for place in touched.drain(..) {
             let Some((queue, port)) = queues.get_mut(place).zip(ports.at(place)) else { continue };
-            queue.chunks(BATCH).for_each(|batch| send(&lane.counters, port, batch, bytes));
+            if *joins {
+                outlet.join(queue, frames);
+            }
+            let bytes = Bytes { frames, released, outlet };
+            queue.chunks(BATCH).for_each(|batch| send(&lane.counters, port, batch, &bytes));
             queue.clear();
         }
         outlet.clear();
         released.clear();
+    }
+}
+
+/// Where the bytes of planned frames are.
+struct Bytes<'f> {
+    frames: &'f [&'f [u8]],
+    released: &'f [Released],
+    outlet: &'f Outlet,
+}
+
+impl<'f> Bytes<'f> {
+    /// The frame, or the headers of a train.
+    fn start(&self, place: Place) -> &'f [u8] {
+        match place {
+            Place::Burst(at) => self.frames.get(at).copied().unwrap_or_default(),
+            Place::Released(at) => self.released.get(at).map(Released::frame).unwrap_or_default(),
+            Place::Made(offset, len) | Place::Train { head: (offset, len), .. } => {
+                self.outlet.made(offset, len)
+            }
+            Place::Joined => &[],
+        }
+    }
+
+    /// Puts the payloads of trains one behind the other; returns how many there are.
+    fn payloads(&self, batch: &[Planned], out: &mut [&'f [u8]; Burst::MAX_FRAMES]) {
+        let trains = batch.iter().filter_map(|planned| match planned.place {
+            Place::Train { first, start, .. } => Some((first, segments(planned), start)),
+            _ => None,
+        });
+        let payloads = trains.flat_map(|train| self.outlet.payloads(self.frames, train));
+        out.iter_mut().zip(payloads).for_each(|(slot, payload)| *slot = payload);
+    }
+}
+
+/// Segments of a train; 0 for everything else.
+fn segments(planned: &Planned) -> u16 {
+    match planned.place {
+        Place::Train { .. } => u16::try_from(planned.packets).unwrap_or(u16::MAX),
+        _ => 0,
     }
 }
 
@@ -166,19 +207,25 @@ fn queue<'q>(queues: &'q mut [Vec<Planned>], touched: &mut Vec<usize>, place: us
 }
 
 /// Hands at most [`BATCH`] frames to a port and counts what became of them.
-fn send<'f>(counters: &Counters, port: &PortState, batch: &[Planned], bytes: impl Fn(Place) -> &'f [u8]) {
-    let mut outgoing: [Outgoing<'_>; BATCH] = [Outgoing { vnet: VnetHeader::default(), frame: &[] }; BATCH];
+fn send(counters: &Counters, port: &PortState, batch: &[Planned], bytes: &Bytes<'_>) {
+    let mut payloads: [&[u8]; Burst::MAX_FRAMES] = [&[]; Burst::MAX_FRAMES];
+    if batch.iter().any(|planned| segments(planned) > 0) {
+        bytes.payloads(batch, &mut payloads);
+    }
+    let mut rest = &payloads[..];
+    let mut outgoing = [Outgoing::new(VnetHeader::default(), &[]); BATCH];
     let mut all = Traffic::default();
     for (slot, planned) in outgoing.iter_mut().zip(batch) {
-        let frame = bytes(planned.place);
-        *slot = Outgoing { vnet: planned.vnet, frame };
-        all.add(planned.packets, frame.len());
+        let (mine, others) = rest.split_at(usize::from(segments(planned)).min(rest.len()));
+        rest = others;
+        *slot = Outgoing { vnet: planned.vnet, frame: bytes.start(planned.place), rest: mine };
+        all.add(planned.packets, slot.len());
     }
     let outgoing = &outgoing[..batch.len().min(BATCH)];
     let mut lost = Traffic::default();
     port.transmit.transmit(outgoing, &mut |at, why| {
         let (Some(planned), Some(frame)) = (batch.get(at), outgoing.get(at)) else { return };
-        lost.add(planned.packets, frame.frame.len());
+        lost.add(planned.packets, frame.len());
         counters.dropped(reason(why), planned.packets);
         port.counters.dropped(why, planned.packets);
     });
@@ -210,7 +257,7 @@ mod tests {
         let (from, table) = (Arc::clone(&ports[0]), PortTable::new(ports));
         let now = Now { monotonic: Instant::from_secs(1), unix: std::time::Duration::ZERO };
         let scene = Scene { judge: &judge, snapshot: &snapshot, ports: &table, now };
-        let mut forwarder = Forwarder::new(Lane::new(Arc::new(Counters::new()), 0));
+        let mut forwarder = Forwarder::new(Lane::new(Arc::new(Counters::new()), 0), true);
         let capacities = |forwarder: &Forwarder| {
             let queues: Vec<_> = forwarder.queues.iter().map(Vec::capacity).collect();
             (queues, forwarder.touched.capacity(), forwarder.lane.reply.capacity())

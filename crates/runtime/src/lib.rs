@@ -15,6 +15,7 @@ mod dataplane;
 mod error;
 mod forward;
 mod inlet;
+mod joiner;
 mod judge;
 mod laws;
 mod outlet;

@@ -4,7 +4,9 @@
 
 use palisade_engine::Delivery;
 use palisade_io::Capabilities;
-use palisade_packet::{GsoKind, IpPacket, Offload, VnetHeader, checksum, fragment_ipv4, segment};
+use palisade_packet::{GsoKind, IpPacket, Offload, Segment, VnetHeader, checksum, fragment_ipv4, segment};
+
+use crate::joiner::Joiner;
 
 /// A frame on its way out.
 #[derive(Clone, Copy, Debug)]
@@ -15,10 +17,12 @@ pub(crate) struct Planned {
     pub(crate) vnet: VnetHeader,
     /// Packets on the wire that it stands for.
     pub(crate) packets: u32,
+    /// Set for a TCP segment that a port might take as part of a larger frame.
+    pub(crate) segment: Option<Segment>,
 }
 
 /// Where the bytes of a frame are until the burst is handed on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
     /// The frame with this number in the burst, as it was received and edited.
     Burst(usize),
@@ -26,14 +30,26 @@ pub(crate) enum Place {
     Released(usize),
     /// Made here: offset and length in the outlet's buffer.
     Made(usize, usize),
+    /// Headers made here, then the payloads of so many segments as packets are planned: see [`crate::joiner`].
+    Train {
+        /// Offset and length of the headers in the outlet's buffer.
+        head: (usize, usize),
+        /// Number of the first segment in the burst.
+        first: usize,
+        /// Where payloads start in their frames.
+        start: usize,
+    },
+    /// Part of a train.
+    Joined,
 }
 
 /// Scratch space for frames that are made on the way out.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Outlet {
     made: Vec<u8>,
     segments: Vec<u8>,
     fragments: Vec<u8>,
+    joiner: Joiner,
 }
 
 impl Outlet {
@@ -45,6 +61,20 @@ impl Outlet {
     /// The bytes of a frame made here.
     pub(crate) fn made(&self, offset: usize, len: usize) -> &[u8] {
         self.made.get(offset..offset + len).unwrap_or_default()
+    }
+
+    /// Joins the segments of a port's queue into frames that its device takes whole; `frames` are those of the burst.
+    pub(crate) fn join(&mut self, queue: &mut Vec<Planned>, frames: &[&[u8]]) {
+        self.joiner.join(queue, frames, &mut self.made);
+    }
+
+    /// The payloads of a train, in order.
+    pub(crate) fn payloads<'f>(
+        &self,
+        frames: &'f [&'f [u8]],
+        train: (usize, u16, usize),
+    ) -> impl Iterator<Item = &'f [u8]> {
+        self.joiner.payloads(frames, train)
     }
 
     /// Plans a complete frame of the fabric's own.
@@ -84,6 +114,10 @@ impl Outlet {
                 queue.push(whole(place, Offload::None, packet));
             }
             (Offload::Valid, None) if !can.checksum => queue.push(whole(place, Offload::None, packet)),
+            (offload, None) if can.checksum && can.tso => {
+                let segment = Segment::of(frame.len(), packet, offload);
+                queue.push(Planned { segment, ..whole(place, offload, packet) });
+            }
             (offload, None) => queue.push(whole(place, offload, packet)),
         }
         queue[first..].iter().map(|planned| planned.packets).sum()
@@ -116,7 +150,7 @@ impl Outlet {
         mtu: u16,
         queue: &mut Vec<Planned>,
     ) {
-        let Self { made, segments, fragments } = self;
+        let Self { made, segments, fragments, .. } = self;
         segment(frame, packet, kind, size, segments, &mut |segment| {
             let ip_len = segment.len().saturating_sub(usize::from(packet.network_offset));
             let ip_len = u32::try_from(ip_len).unwrap_or(u32::MAX).min(packet.ip_len);
@@ -140,11 +174,12 @@ fn fragment_into(
 fn keep(made: &mut Vec<u8>, frame: &[u8]) -> Planned {
     let offset = made.len();
     made.extend_from_slice(frame);
-    Planned { place: Place::Made(offset, frame.len()), vnet: VnetHeader::default(), packets: 1 }
+    let place = Place::Made(offset, frame.len());
+    Planned { place, vnet: VnetHeader::default(), packets: 1, segment: None }
 }
 
 fn whole(place: Place, offload: Offload, packet: &IpPacket) -> Planned {
-    Planned { place, vnet: offload.header(packet), packets: offload.wire_packets(packet) }
+    Planned { place, vnet: offload.header(packet), packets: offload.wire_packets(packet), segment: None }
 }
 
 /// Whether a port takes super-packets of this kind; it must then finish their checksums too.

@@ -64,7 +64,7 @@ fn prepare(mut frame: Vec<u8>, offload: Offload, fragment: Option<u16>, can: Cap
     let bytes = |planned: &Planned| match planned.place {
         Place::Burst(0) => frame.clone(),
         Place::Made(offset, len) => outlet.made(offset, len).to_vec(),
-        Place::Burst(_) | Place::Released(_) => panic!("not where it was"),
+        _ => panic!("not where it was"),
     };
     Made { before, frames: planned.iter().map(bytes).collect(), planned, packets }
 }
@@ -159,7 +159,7 @@ proptest! {
         let made = prepare(frame, offload, mtu, can);
 
         prop_assert_eq!(made.packets, made.planned.iter().map(|planned| planned.packets).sum::<u32>());
-        if let [Planned { place: Place::Burst(_), vnet, packets }] = made.planned[..] && vnet != VnetHeader::default() {
+        if let [Planned { place: Place::Burst(_), vnet, packets, .. }] = made.planned[..] && vnet != VnetHeader::default() {
             prop_assert!(can.checksum && mtu.is_none());
             prop_assert!(!large || (udp && can.uso) || (!udp && can.tso));
             prop_assert_eq!(vnet, offload.header(&packet));

@@ -134,7 +134,7 @@ impl Transmit for FakeTransmit {
         let fault = *self.0.fault.lock().unwrap();
         match fault {
             Some(fault) => (0..frames.len()).for_each(|at| failed(at, fault)),
-            None => self.0.sent.lock().unwrap().extend(frames.iter().map(|frame| frame.frame.to_vec())),
+            None => self.0.sent.lock().unwrap().extend(frames.iter().map(|frame| frame.whole().into_owned())),
         }
     }
 }

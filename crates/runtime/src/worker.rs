@@ -52,6 +52,8 @@ pub(crate) struct Parts {
     pub(crate) commands: Receiver<Command>,
     /// How long to poll after the last frame before sleeping.
     pub(crate) spin: Duration,
+    /// Join segments of one flow on their way out.
+    pub(crate) gro: bool,
     /// Expired connections reclaimed at a time, if this is the worker that keeps house.
     pub(crate) reclaim: Option<usize>,
 }
@@ -83,7 +85,7 @@ impl Worker {
         epoll.add(&parts.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         let now = parts.clock.now();
         Ok(Self {
-            forwarder: Forwarder::new(lane),
+            forwarder: Forwarder::new(lane, parts.gro),
             epoll,
             burst: Burst::new(),
             inlets: Vec::new(),

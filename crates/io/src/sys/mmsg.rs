@@ -7,10 +7,14 @@ use std::ptr;
 
 use palisade_packet::VnetHeader;
 
+use crate::burst::Burst;
 use crate::port::Outgoing;
 
 /// Most messages per call.
 pub(crate) const MAX: usize = 64;
+
+/// Parts of all messages of a call: a header and a beginning each, and what is joined to them.
+const PARTS: usize = 2 * MAX + Burst::MAX_FRAMES;
 
 /// What came with a received frame.
 #[derive(Clone, Copy, Default)]
@@ -47,7 +51,7 @@ pub(crate) fn receive(
     for ((slot, message), ((header, parts), control)) in slots.zip(envelopes) {
         parts[0].write(part(message.vnet.as_mut_ptr(), message.vnet.len()));
         parts[1].write(part(slot.as_mut_ptr(), slot.len()));
-        let mut envelope = envelope(parts.as_mut_ptr().cast());
+        let mut envelope = envelope(parts.as_mut_ptr().cast(), 2);
         envelope.msg_hdr.msg_control = ptr::from_mut(control).cast();
         envelope.msg_hdr.msg_controllen = size_of::<Control>() as _;
         header.write(envelope);
@@ -77,22 +81,31 @@ pub(crate) fn receive(
 /// and the error is told if that is the first.
 pub(crate) fn send(socket: BorrowedFd<'_>, frames: &[Outgoing<'_>]) -> io::Result<usize> {
     let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; MAX];
-    let mut parts = [const { [MaybeUninit::<libc::iovec>::uninit(); 2] }; MAX];
+    let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; PARTS];
     let mut vnets = [const { MaybeUninit::<[u8; VnetHeader::LEN]>::uninit() }; MAX];
 
-    let envelopes = headers.iter_mut().zip(&mut parts).zip(&mut vnets);
+    let mut free = &mut parts[..];
     let mut count = 0;
-    for (outgoing, ((header, parts), vnet)) in frames.iter().zip(envelopes) {
+    for (outgoing, (header, vnet)) in frames.iter().zip(headers.iter_mut().zip(&mut vnets)) {
+        let Some((mine, others)) = std::mem::take(&mut free).split_at_mut_checked(2 + outgoing.rest.len())
+        else {
+            break;
+        };
         let vnet = vnet.write(outgoing.vnet.to_bytes());
-        parts[0].write(part(vnet.as_mut_ptr(), vnet.len()));
-        parts[1].write(part(outgoing.frame.as_ptr().cast_mut(), outgoing.frame.len()));
-        header.write(envelope(parts.as_mut_ptr().cast()));
+        mine[0].write(part(vnet.as_mut_ptr(), vnet.len()));
+        for (part_of, bytes) in
+            mine[1..].iter_mut().zip(std::iter::once(&outgoing.frame).chain(outgoing.rest))
+        {
+            part_of.write(part(bytes.as_ptr().cast_mut(), bytes.len()));
+        }
+        header.write(envelope(mine.as_mut_ptr().cast(), mine.len()));
+        free = others;
         count += 1;
     }
 
     let flags = libc::MSG_DONTWAIT;
-    // SAFETY: the first `count` headers are initialised; each points at two parts, and each part at memory that is
-    // borrowed (`frames`) or owned here (`vnets`) until the call returns. The kernel only reads it.
+    // SAFETY: the first `count` headers are initialised; each points at its parts, all of them initialised, and each part
+    // at memory that is borrowed (`frames`) or owned here (`vnets`) until the call returns. The kernel only reads it.
     let sent = unsafe {
         let headers = headers.as_mut_ptr().cast();
         libc::sendmmsg(socket.as_raw_fd(), headers, count, flags as _)
@@ -104,12 +117,12 @@ fn part(start: *mut u8, len: usize) -> libc::iovec {
     libc::iovec { iov_base: start.cast(), iov_len: len }
 }
 
-/// A message of the two parts at `parts`, without address or control data.
-fn envelope(parts: *mut libc::iovec) -> libc::mmsghdr {
+/// A message of the `count` parts at `parts`, without address or control data.
+fn envelope(parts: *mut libc::iovec, count: usize) -> libc::mmsghdr {
     // SAFETY: `mmsghdr` is plain old data, for which zeros are a value.
     let mut envelope: libc::mmsghdr = unsafe { std::mem::zeroed() };
     envelope.msg_hdr.msg_iov = parts;
-    envelope.msg_hdr.msg_iovlen = 2;
+    envelope.msg_hdr.msg_iovlen = count as _;
     envelope
 }
 

@@ -89,7 +89,7 @@ fn both_directions_are_readable() {
     let mut burst = Burst::new();
     assert_eq!(port.receive.receive(&mut burst).unwrap(), 2);
     let sent = [arp(4), arp(5), arp(6)];
-    let outgoing: Vec<_> = sent.iter().map(|frame| Outgoing { vnet: VnetHeader::default(), frame }).collect();
+    let outgoing: Vec<_> = sent.iter().map(|frame| Outgoing::new(VnetHeader::default(), frame)).collect();
     let mut failures = Vec::new();
     port.transmit.transmit(&outgoing, &mut |index, error| failures.push((index, error)));
     assert_eq!(failures, [(1, TransmitError::Full)]);
@@ -128,7 +128,7 @@ fn what_the_disk_cannot_take_is_counted() {
     let writer = PcapWriter::create(&path, "eth0").unwrap();
     let port = port(Vec::new()).captured(&writer);
     let frame = vec![0; 65_000];
-    let outgoing = Outgoing { vnet: VnetHeader::default(), frame: &frame };
+    let outgoing = Outgoing::new(VnetHeader::default(), &frame);
     let mut sent = 0;
     while writer.lost() == 0 && sent < 1_000_000 {
         port.transmit.transmit(&[outgoing], &mut |_, _| {});

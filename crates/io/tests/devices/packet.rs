@@ -100,7 +100,7 @@ fn frames_that_the_interface_cannot_carry_are_refused() {
     let frame = arp_request(ROUTER, [10, 0, 1, 1], [10, 0, 1, 10]);
     let mut long = frame.clone();
     long.resize(3000, 0);
-    let outgoing = [&frame, &long, &frame].map(|frame| Outgoing { vnet: VnetHeader::default(), frame });
+    let outgoing = [&frame, &long, &frame].map(|frame| Outgoing::new(VnetHeader::default(), frame));
     let mut failures = Vec::new();
     port.transmit.transmit(&outgoing, &mut |index, error| failures.push((index, error)));
     assert_eq!(failures, [(1, TransmitError::Refused)], "and the frame behind it goes out");

@@ -233,7 +233,7 @@ fn step(from: &mut Port, to: &dyn Transmit, burst: &mut Burst, seen: &Seen) -> u
         seen.partial.fetch_add(u64::from(partial), Ordering::Relaxed);
         seen.truncated.fetch_add(u64::from(info.truncated), Ordering::Relaxed);
     }
-    let outgoing: Vec<_> = burst.iter().map(|(frame, info)| Outgoing { vnet: info.vnet, frame }).collect();
+    let outgoing: Vec<_> = burst.iter().map(|(frame, info)| Outgoing::new(info.vnet, frame)).collect();
     to.transmit(&outgoing, &mut |_, _| {
         seen.failed.fetch_add(1, Ordering::Relaxed);
     });
@@ -289,7 +289,7 @@ pub(crate) fn receive_until<T>(
 /// Sends one frame and returns what became of it.
 pub(crate) fn send(port: &Port, vnet: VnetHeader, frame: &[u8]) -> Result<(), palisade_io::TransmitError> {
     let mut result = Ok(());
-    port.transmit.transmit(&[Outgoing { vnet, frame }], &mut |_, error| result = Err(error));
+    port.transmit.transmit(&[Outgoing::new(vnet, frame)], &mut |_, error| result = Err(error));
     result
 }
 
