@@ -75,7 +75,10 @@ deny() {
     cargo deny --offline --log-level error check licenses bans sources
 }
 
-prepare_unit() { need_commands python3; }
+prepare_unit() {
+    need_root "the unit part"
+    need_commands ip nft ping python3 tshark
+}
 
 unit() {
     step unit cargo test --locked --no-fail-fast --workspace --exclude palisade-tests --exclude palisade-fuzz --exclude palisade-benches

@@ -137,7 +137,7 @@ impl Train {
             sequence: long(tcp, 4)?.wrapping_add(size.into()),
             identification: identification.wrapping_add(1),
             segments: 1,
-            ip_len: u32::from(segment.end).saturating_sub(IP as u32),
+            ip_len: u32::from(segment.end.saturating_sub(crate::NETWORK_OFFSET)),
             last_flags: segment.flags,
             open,
         })
@@ -157,7 +157,7 @@ impl Train {
         let fits = self.open
             && segment.joinable
             && len <= self.size
-            && self.ip_len + u32::from(len) <= u32::from(u16::MAX)
+            && u16::try_from(self.ip_len + u32::from(len)).is_ok()
             && self.continues(head, frame, segment)
             && (self.segments > 1 || self.first.is_sound(head))
             && segment.is_sound(frame);

@@ -132,8 +132,8 @@ proptest! {
 
 #[test]
 fn interleaved_transfers_leave_in_a_frame_each() {
-    let send = |flow| Send { flow, len: 700, psh: false, fin: false, lost: false };
-    let sends: Vec<_> = (0..60).map(|n| send(n % 3)).collect();
+    let full = |flow| Send { flow, len: 700, psh: false, fin: false, lost: false };
+    let sends: Vec<_> = (0..60).map(|n| full(n % 3)).collect();
     let sent = frames(&sends);
     let (out, count) = send_out(&sent);
     assert_eq!((count, out.len()), (3, 60));
@@ -141,8 +141,8 @@ fn interleaved_transfers_leave_in_a_frame_each() {
 
 #[test]
 fn many_flows_are_not_too_many() {
-    let send = |flow| Send { flow, len: 700, psh: false, fin: false, lost: false };
-    let sends: Vec<_> = (0..60).map(|n| send(n % 30)).collect();
+    let full = |flow| Send { flow, len: 700, psh: false, fin: false, lost: false };
+    let sends: Vec<_> = (0..60).map(|n| full(n % 30)).collect();
     let sent = frames(&sends);
     let (out, _) = send_out(&sent);
     assert_eq!(by_flow(out), by_flow(sent));

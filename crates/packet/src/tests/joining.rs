@@ -96,7 +96,7 @@ proptest! {
 #[test]
 fn a_whole_transfer_becomes_one_frame() {
     for v6 in [false, true] {
-        let wire = transfer(v6, ACK | PSH, &[1; 12], &[7; 60_000], 1_448);
+        let wire = transfer(v6, ACK | PSH, &[1; 12], &vec![7; 60_000], 1_448);
         let joined = join(&wire);
         assert_eq!((wire.len(), joined.len()), (42, 1));
         let packet = ip(&joined[0].0);
@@ -106,8 +106,8 @@ fn a_whole_transfer_becomes_one_frame() {
 
 #[test]
 fn a_train_fits_into_an_ip_packet() {
-    let mut wire = transfer(false, ACK, &[], &[7; 60_000], 1_000);
-    let more = transfer(false, ACK, &[], &[7; 60_000], 1_000);
+    let mut wire = transfer(false, ACK, &[], &vec![7; 60_000], 1_000);
+    let more = transfer(false, ACK, &[], &vec![7; 60_000], 1_000);
     wire.extend(more);
     assert!(join(&wire).iter().all(|(frame, _)| frame.len() <= 65_535 + 14));
 }
@@ -115,7 +115,7 @@ fn a_train_fits_into_an_ip_packet() {
 #[test]
 fn a_difference_ends_the_train() {
     let wire = transfer(false, ACK, &[1; 12], &[7; 6_000], 1_000);
-    let changed = |change: fn(&mut Vec<u8>)| {
+    let joins_after = |change: fn(&mut Vec<u8>)| {
         let mut wire = wire.clone();
         change(&mut wire[1]);
         let packet = ip(&wire[1]);
@@ -127,8 +127,9 @@ fn a_difference_ends_the_train() {
         let mut train = Train::begin(&wire[0], shape(&wire[0])).unwrap();
         train.join(&wire[0], &wire[1], shape(&wire[1]))
     };
-    assert!(changed(|_| {}), "the control");
-    let changes: [(&str, fn(&mut Vec<u8>)); 14] = [
+    assert!(joins_after(|_| {}), "the control");
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(&str, Change); 14] = [
         ("source MAC", |f| f[11] ^= 1),
         ("DSCP", |f| f[15] ^= 4),
         ("identification", |f| f[19] ^= 1),
@@ -145,7 +146,7 @@ fn a_difference_ends_the_train() {
         ("padding", |f| f.push(0)),
     ];
     for (what, change) in changes {
-        assert!(!changed(change), "{what}");
+        assert!(!joins_after(change), "{what}");
     }
 }
 

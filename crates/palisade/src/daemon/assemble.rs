@@ -42,7 +42,14 @@ impl Daemon {
         let Settings { takeover, engine, judge, devices, clock, spin } = settings;
         let snapshot = Arc::new(Snapshot::compile(vpc, None));
         let (known, ports) = open_all(&*devices, &snapshot, takeover)?;
-        let options = Options { workers: daemon.workers, spin, clock, ..Options::default() };
+        let options = Options {
+            workers: daemon.workers,
+            spin,
+            clock,
+            flow_cache: usize::try_from(daemon.flow_cache).unwrap_or(usize::MAX),
+            gro: daemon.gro,
+            ..Options::default()
+        };
         let dataplane = Dataplane::start(judge, snapshot, ports, options)
             .map_err(|error| Failure::new(error, "nothing is forwarded; see the log above"))?;
         Ok(Self {

@@ -205,6 +205,8 @@ fn settings_that_wait(one: &DaemonSettings, other: &DaemonSettings) -> Vec<Strin
         ("daemon.workers", one.workers != other.workers),
         ("daemon.control_socket", one.control_socket != other.control_socket),
         ("daemon.max_connections", one.max_connections != other.max_connections),
+        ("daemon.flow_cache", one.flow_cache != other.flow_cache),
+        ("daemon.gro", one.gro != other.gro),
     ];
     let names = changed.iter().filter(|(_, changed)| *changed).map(|(name, _)| name);
     names.map(|name| format!("{name} has changed; restart the daemon to have it take effect")).collect()

@@ -248,5 +248,9 @@ table! {
         optional control_socket: SocketPath,
         /// Capacity of the connection table, all ENIs together; absent: 262144.
         optional max_connections: At<Number<1, 100_000_000>>,
+        /// Flows whose verdict each worker keeps; 0: none, every packet takes the whole walk; absent: 65536.
+        optional flow_cache: At<Number<0, 8_388_608>>,
+        /// Consecutive segments of one TCP flow leave as one segmentation-offload frame where the port takes it; absent: true.
+        optional gro: At<bool>,
     }
 }

@@ -192,10 +192,14 @@ pub struct Daemon {
     pub control_socket: Option<PathBuf>,
     /// Capacity of the connection table, all ENIs together; memory for it is taken at start.
     pub max_connections: u32,
+    /// Flows whose verdict each worker keeps, 0 to 8,388,608; with 0 every packet takes the whole walk.
+    pub flow_cache: u32,
+    /// Whether consecutive segments of one TCP flow leave as one segmentation-offload frame where the port takes it.
+    pub gro: bool,
 }
 
 impl Default for Daemon {
     fn default() -> Self {
-        Self { workers: 1, control_socket: None, max_connections: 262_144 }
+        Self { workers: 1, control_socket: None, max_connections: 262_144, flow_cache: 65_536, gro: true }
     }
 }

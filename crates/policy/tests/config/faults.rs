@@ -62,6 +62,7 @@ const FILE: &[Case] = &[
     vpc("id = \"vpc-1\"\n", &[(BadId, "vpc-1")]),
     vpc("revocation = \"strickt\"\n", &[(BadForm, "strickt")]),
     vpc("revocation = true\n", &[(WrongType, "true")]),
+    vpc("[daemon]\nflow_cache = 8388609\ngro = 1\n", &[(OutOfRange, "8388609"), (WrongType, "1")]),
     vpc("[daemon]\nworkers = 0\ncontrol_socket = \"here\"\nmax_connections = 0\n",
         &[(OutOfRange, "0"), (BadForm, "here"), (OutOfRange, "0")]),
     vpc("[quotas]\nnetwork_acl_entries = 32768\ngroups_per_eni = 17\nsubnets = -1\n",

@@ -257,9 +257,10 @@ fn quotas_can_be_raised_and_reached() {
 
 #[test]
 fn the_daemon_has_its_settings() {
-    let text = "[daemon]\nworkers = 2\ncontrol_socket = \"/run/p.sock\"\nmax_connections = 1_000";
+    let text = "[daemon]\nworkers = 2\ncontrol_socket = \"/run/p.sock\"\nmax_connections = 1_000\nflow_cache = 0\ngro = false";
     let daemon = load(&format!("{V4}{text}")).daemon;
     assert_eq!((daemon.workers, daemon.max_connections), (2, 1000));
+    assert_eq!((daemon.flow_cache, daemon.gro), (0, false));
     assert_eq!(daemon.control_socket.as_deref(), Some(std::path::Path::new("/run/p.sock")));
 }
 

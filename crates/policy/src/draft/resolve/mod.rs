@@ -128,5 +128,9 @@ fn daemon(file: &File) -> Daemon {
     if let Some(connections) = table.max_connections.given() {
         daemon.max_connections = connections.value.0;
     }
+    if let Some(flows) = table.flow_cache.given() {
+        daemon.flow_cache = flows.value.0;
+    }
+    daemon.gro = table.gro.given().is_none_or(|gro| gro.value);
     daemon
 }
