@@ -112,10 +112,12 @@ fn a_train_fits_into_an_ip_packet() {
     assert!(join(&wire).iter().all(|(frame, _)| frame.len() <= 65_535 + 14));
 }
 
+type Change = fn(&mut Vec<u8>);
+
 #[test]
 fn a_difference_ends_the_train() {
     let wire = transfer(false, ACK, &[1; 12], &[7; 6_000], 1_000);
-    let joins_after = |change: fn(&mut Vec<u8>)| {
+    let joins_after = |change: Change| {
         let mut wire = wire.clone();
         change(&mut wire[1]);
         let packet = ip(&wire[1]);
@@ -128,7 +130,6 @@ fn a_difference_ends_the_train() {
         train.join(&wire[0], &wire[1], shape(&wire[1]))
     };
     assert!(joins_after(|_| {}), "the control");
-    type Change = fn(&mut Vec<u8>);
     let changes: [(&str, Change); 14] = [
         ("source MAC", |f| f[11] ^= 1),
         ("DSCP", |f| f[15] ^= 4),
