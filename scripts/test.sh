@@ -77,7 +77,7 @@ deny() {
 
 prepare_unit() {
     need_root "the unit part"
-    need_commands ip nft ping python3 tshark
+    need_commands arping ethtool ip nft ping python3 tshark
 }
 
 unit() {

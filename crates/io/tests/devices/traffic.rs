@@ -50,12 +50,13 @@ fn ipv6_with_offload() {
 #[test]
 fn tcp_survives_faults() {
     let (host, a, b) = (Netns::new(), Netns::new(), Netns::new());
-    let faults = Faults { seed: 1, loss: 0.01, duplication: 0.01, reordering: 0.01 };
+    let faults = Faults { seed: 1, loss: 0.02, duplication: 0.01, reordering: 0.01 };
     let joined = CrossConnect::new(
         attach(Kind::Tap, &host, &a, "10.9.0.1/24").faulty(faults).traced(),
         attach(Kind::Packet, &host, &b, "10.9.0.2/24"),
     );
-    transfer(&a, &b, "10.9.0.2:5001".parse().unwrap(), 4 << 20);
+    // Enough frames of 64 KiB that some are lost for sure.
+    transfer(&a, &b, "10.9.0.2:5001".parse().unwrap(), 32 << 20);
     let shown = String::from_utf8(a.try_run("nstat -az TcpRetransSegs").stdout).unwrap();
     let resent: u64 = shown.lines().last().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(resent > 0, "losses are made good: {shown}");
