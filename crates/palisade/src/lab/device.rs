@@ -105,7 +105,7 @@ impl Device {
     /// Sends a frame to the guest past the data plane.
     #[cfg(test)]
     pub(super) fn intrude(&self, frame: &[u8]) {
-        let outgoing = [Outgoing { vnet: VnetHeader::default(), frame }];
+        let outgoing = [Outgoing::new(VnetHeader::default(), frame)];
         self.home.transmit().transmit(&outgoing, &mut |_, why| panic!("{why}"));
     }
 
@@ -146,7 +146,7 @@ impl Device {
 
 fn mark(transmit: &dyn Transmit, marker: Marker) -> Result<(), TransmitError> {
     let (frame, mut sent) = (marker.frame(), Ok(()));
-    let outgoing = [Outgoing { vnet: VnetHeader::default(), frame: &frame }];
+    let outgoing = [Outgoing::new(VnetHeader::default(), &frame)];
     transmit.transmit(&outgoing, &mut |_, why| sent = Err(why));
     sent
 }
