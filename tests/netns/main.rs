@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, clippy::print_stdout, reason = "a failing test panics")]
 
 mod basics;
+mod connections;
 mod fragments;
 mod lifecycle;
 mod mtu;

@@ -90,6 +90,12 @@ impl Conversation {
         netns.enter(|| TcpStream::connect_timeout(&to, Duration::from_secs(2))).map(Self)
     }
 
+    /// The port on this side.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.local_addr().expect("a connected socket").port()
+    }
+
     /// Whether a word comes back within the time.
     pub fn says(&mut self, word: &str, within: Duration) -> bool {
         self.0.set_read_timeout(Some(within)).expect("a positive time-out");

@@ -11,12 +11,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::check;
-use crate::cli::{Client, Conns, Explain, Format, Reload, Rules, Status};
+use crate::cli::{Action, Client, Conns, Explain, Format, Kill, Reload, Rules, Status};
 use crate::control::client::{self, AskError};
-use crate::control::protocol::{Code, ConnsRequest, Refusal, Request};
+use crate::control::protocol::{Code, ConnsRequest, KillRequest, Refusal, Request};
 use crate::daemon::{self, NOTATION_HELP};
 use crate::failure::{Exit, Failure};
-use crate::report::conns::ConnsReport;
+use crate::report::conns::{ConnsReport, KillReport};
 use crate::report::explain::ExplainReport;
 use crate::report::reload::ReloadReport;
 use crate::report::rules::RulesReport;
@@ -30,9 +30,40 @@ pub(crate) fn status(screen: &mut Screen, request: &Status) -> io::Result<Exit> 
 
 /// `palisade conns`.
 pub(crate) fn conns(screen: &mut Screen, request: &Conns) -> io::Result<Exit> {
-    let Conns { client, eni, limit } = request;
-    let question = Request::Conns(ConnsRequest { eni: eni.clone(), limit: *limit });
-    ask(screen, client, &question, ConnsReport::write)
+    if let Some(Action::Kill(what)) = &request.action {
+        return kill(screen, request, what);
+    }
+    let question = ConnsRequest { eni: None, filter: request.words(), limit: request.limit };
+    ask(screen, &request.client, &Request::Conns(question), ConnsReport::write)
+}
+
+/// `palisade conns kill`.
+fn kill(screen: &mut Screen, request: &Conns, what: &Kill) -> io::Result<Exit> {
+    let (filter, Kill { all, dry_run, .. }) = (request.words(), what);
+    if *all != filter.is_empty() {
+        let failure = if *all {
+            Failure::with(
+                Exit::Usage,
+                "--all goes with no filter",
+                "say --all, or which connections are meant",
+            )
+        } else {
+            Failure::with(
+                Exit::Usage,
+                "nothing says which connections are meant",
+                "name them by FILTER words, see `palisade conns --help`, or say --all",
+            )
+        };
+        return screen.failure(&failure).map(|()| failure.exit);
+    }
+    let question = KillRequest { filter, all: *all, dry_run: *dry_run, limit: request.limit };
+    let mut found = 0;
+    let write = |report: &KillReport, out: &mut dyn Write| {
+        found = report.ended.total;
+        report.write(out)
+    };
+    let exit = ask(screen, &request.client, &Request::KillConns(question), write)?;
+    Ok(if exit == Exit::Ok && found == 0 { Exit::No } else { exit })
 }
 
 /// `palisade rules`.

@@ -4,6 +4,7 @@
 //! reload holds from its first device to its last, so that reloads exclude each other; everything else is shared as it is.
 
 mod assemble;
+mod conns;
 mod plan;
 mod ports;
 mod reload;
@@ -17,13 +18,12 @@ use std::time::Instant;
 use palisade_engine::{Engine, Received};
 use palisade_io::TakeoverMethod;
 use palisade_policy::model::Daemon as DaemonSettings;
-use palisade_policy::{PortKey, Snapshot};
+use palisade_policy::{EniKey, PortKey, Snapshot};
 use palisade_runtime::{Dataplane, PortStatus};
 use palisade_scenario::notation::{self, NotationError};
 
-use crate::control::protocol::{Code, ConnsRequest, MAX_LIMIT, Refusal, Request};
+use crate::control::protocol::{Code, Refusal, Request};
 use crate::control::server::Backend;
-use crate::report::conns::ConnsReport;
 use crate::report::explain::ExplainReport;
 use crate::report::rules::RulesReport;
 use crate::report::status::{Allowance, Connections, PortReport, StatusReport};
@@ -88,26 +88,11 @@ impl Daemon {
             published_generation: status.published_generation,
             uptime_seconds: self.started.elapsed().as_secs(),
             workers: status.workers.into_iter().map(Into::into).collect(),
-            ports: describe(&ports, &status.ports),
+            ports: describe(&ports, &status.ports, |eni| self.dataplane.allowance_exceeded(eni)),
             counters: (&status.counters).into(),
             connections,
             held: status.holding.into(),
         }
-    }
-
-    /// Tracked connections.
-    ///
-    /// # Errors
-    /// There is no such ENI.
-    pub(crate) fn conns(&self, request: &ConnsRequest) -> Result<ConnsReport, Refusal> {
-        let limit = request.limit.clamp(1, MAX_LIMIT);
-        let snapshot = self.dataplane.snapshot();
-        let entries = self.engine.connections().list(self.dataplane.now().monotonic);
-        ConnsReport::new(entries, &snapshot, &ConnsRequest { limit, ..request.clone() }).ok_or_else(|| {
-            let name = request.eni.as_deref().unwrap_or_default();
-            let help = "`palisade status` lists the ports by name";
-            Refusal::new(Code::Unknown, format!("the VPC has no ENI named `{name}`"), help)
-        })
     }
 
     /// Rules in force.
@@ -147,11 +132,15 @@ impl Daemon {
         let mut found = BTreeMap::new();
         for eni in snapshot.enis() {
             let instance = &vpc[vpc[eni.index].instance];
-            found.entry(eni.instance).or_insert_with(|| Allowance {
-                instance: instance.name.clone(),
-                id: instance.id.clone(),
-                tracked: self.engine.connections().tracked(eni.instance.0, now),
-                limit: eni.max_tracked,
+            found.entry(eni.instance).or_insert_with(|| {
+                let tracked = self.engine.connections().tracked(eni.instance.0, now);
+                Allowance {
+                    instance: instance.name.clone(),
+                    id: instance.id.clone(),
+                    tracked,
+                    limit: eni.max_tracked,
+                    conntrack_allowance_available: eni.max_tracked.saturating_sub(tracked),
+                }
             });
         }
         found.into_values().collect()
@@ -167,6 +156,7 @@ impl Backend for Daemon {
         let answer = match request {
             Request::Status {} => serde_json::to_value(self.status()),
             Request::Conns(request) => serde_json::to_value(self.conns(&request)?),
+            Request::KillConns(request) => serde_json::to_value(self.kill(&request)?),
             Request::Rules {} => serde_json::to_value(self.rules()),
             Request::Explain { packet } => serde_json::to_value(self.explain(&packet)?),
             Request::Reload {} => serde_json::to_value(self.reload()?),
@@ -193,13 +183,21 @@ pub(crate) fn explain(
 }
 
 /// Joins what the runtime knows of ports with how they were opened.
-fn describe(attached: &BTreeMap<PortKey, Attached>, running: &[PortStatus]) -> Vec<PortReport> {
+fn describe(
+    attached: &BTreeMap<PortKey, Attached>,
+    running: &[PortStatus],
+    allowance_exceeded: impl Fn(EniKey) -> u64,
+) -> Vec<PortReport> {
     let find = |port: &Attached| {
         let is_it = |status: &&PortStatus| {
             status.service == port.plan.is_service()
                 && status.owner.as_deref() == Some(port.plan.name.as_str())
         };
-        running.iter().find(is_it).map(|status| port.describe(status))
+        let exceeded = match port.plan.key {
+            PortKey::Eni(key) => Some(allowance_exceeded(key)),
+            PortKey::Service(_) => None,
+        };
+        running.iter().find(is_it).map(|status| port.describe(status, exceeded))
     };
     attached.values().filter_map(find).collect()
 }

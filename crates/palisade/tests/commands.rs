@@ -271,6 +271,44 @@ fn a_daemon_that_cannot_start_leaves_nothing() {
 }
 
 #[test]
+fn ending_connections_takes_words_or_everything() {
+    let bench = Bench::new();
+    for words in [
+        &["conns", "kill"][..],
+        &["conns", "kill", "--all", "port=22"],
+        &["conns", "kill", "--all", "--eni", "a"],
+    ] {
+        let ran = bench.run(words);
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{words:?}");
+        assert!(ran.err.contains("--all"), "{}", ran.err);
+    }
+    let unreached = bench.run(&["conns", "kill", "--all", "--socket", "nowhere.sock"]);
+    assert_eq!(unreached.status, 3, "{}", unreached.err);
+    let help = bench.run(&["conns", "--help"]).out;
+    for word in [
+        "eni=",
+        "proto=",
+        "local=",
+        "remote=",
+        "port=",
+        "local-port=",
+        "remote-port=",
+        "state=",
+        "origin=",
+        "would-refuse",
+    ] {
+        assert!(help.contains(word), "{word} is not explained:\n{help}");
+    }
+    assert_eq!(bench.run(&["man", "pages"]).status, 0);
+    let page = fs::read_to_string(bench.path("pages/palisade-conns-kill.1")).unwrap();
+    assert!(page.contains("\\-\\-dry\\-run"), "{page}");
+    assert!(
+        bench.run(&["completions", "bash"]).out.contains("palisade__subcmd__conns__subcmd__kill"),
+        "completions know it"
+    );
+}
+
+#[test]
 fn a_wrong_command_line_is_status_2() {
     let bench = Bench::new();
     assert_eq!(bench.run(&["frobnicate"]).status, 2);

@@ -14,6 +14,8 @@ pub(crate) enum Request {
     Status {},
     /// Tracked connections.
     Conns(ConnsRequest),
+    /// End tracked connections.
+    KillConns(KillRequest),
     /// Rules in force, and how many packets each decided.
     Rules {},
     /// What would happen to a packet.
@@ -34,6 +36,27 @@ pub(crate) struct ConnsRequest {
     /// Only those of this ENI, by name or id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) eni: Option<String>,
+    /// Only those of which all these filter words are true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) filter: Vec<String>,
+    /// Most connections to list, 1 to 100,000.
+    #[serde(default = "default_limit")]
+    pub(crate) limit: u32,
+}
+
+/// Which connections to end.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KillRequest {
+    /// Those of which all these filter words are true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) filter: Vec<String>,
+    /// Everything; must be said, and excludes `filter`.
+    #[serde(default)]
+    pub(crate) all: bool,
+    /// End nothing.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
     /// Most connections to list, 1 to 100,000.
     #[serde(default = "default_limit")]
     pub(crate) limit: u32,
@@ -137,10 +160,15 @@ mod tests {
     #[test]
     fn requests_are_read_as_documented() {
         assert_eq!(request(r#"{"command":"status"}"#).unwrap(), Request::Status {});
-        let all = Request::Conns(ConnsRequest { eni: None, limit: 1000 });
+        let all = Request::Conns(ConnsRequest { limit: 1000, ..ConnsRequest::default() });
         assert_eq!(request(r#"{"command":"conns"}"#).unwrap(), all);
-        let some = Request::Conns(ConnsRequest { eni: Some("web-1".to_owned()), limit: 5 });
-        assert_eq!(request(r#"{"command":"conns","eni":"web-1","limit":5}"#).unwrap(), some);
+        let some =
+            ConnsRequest { eni: Some("web-1".to_owned()), limit: 5, filter: vec!["port=22".to_owned()] };
+        let line = r#"{"command":"conns","eni":"web-1","limit":5,"filter":["port=22"]}"#;
+        assert_eq!(request(line).unwrap(), Request::Conns(some));
+        let kill = KillRequest { filter: vec!["port=22".to_owned()], limit: 1000, ..KillRequest::default() };
+        let line = r#"{"command":"kill-conns","filter":["port=22"]}"#;
+        assert_eq!(request(line).unwrap(), Request::KillConns(kill));
         let explain = Request::Explain { packet: "icmp 10.0.0.1 > 10.0.0.2".to_owned() };
         assert_eq!(request(r#"{"command":"explain","packet":"icmp 10.0.0.1 > 10.0.0.2"}"#).unwrap(), explain);
     }
@@ -154,6 +182,8 @@ mod tests {
             r#"{"command":"halt"}"#,
             r#"{"command":"explain"}"#,
             r#"{"command":"conns","limit":-1}"#,
+            r#"{"command":"conns","filter":"port=22"}"#,
+            r#"{"command":"kill-conns","eni":"a"}"#,
             r#"{"command":"conns","enni":"a"}"#,
             r#"{"command":"status","x":1}"#,
             "\u{0}\u{1}",
@@ -167,18 +197,19 @@ mod tests {
     fn the_documentation_shows_requests_and_answers_that_are() {
         let page = include_str!("../../../../docs/control-socket.md");
         let quoted: Vec<_> = page.split('`').filter(|text| text.starts_with("{\"command\"")).collect();
-        assert!(quoted.len() >= 7, "every command is documented: {quoted:?}");
+        assert!(quoted.len() >= 8, "every command is documented: {quoted:?}");
         for text in quoted {
             assert!(request(text).is_ok(), "{text}");
         }
         let blocks: Vec<_> =
             page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-        let [error, status, conns, rules, explain, reload] = &blocks[..] else {
-            panic!("six examples: {blocks:?}")
+        let [error, status, conns, kill, rules, explain, reload] = &blocks[..] else {
+            panic!("seven examples: {blocks:?}")
         };
         assert!(read::<Response<()>>(error.as_bytes()).is_ok());
         assert!(read::<crate::report::status::StatusReport>(status.as_bytes()).is_ok());
         assert!(read::<crate::report::conns::ConnsReport>(conns.as_bytes()).is_ok());
+        assert!(read::<crate::report::conns::KillReport>(kill.as_bytes()).is_ok());
         assert!(read::<crate::report::rules::RulesReport>(rules.as_bytes()).is_ok());
         assert!(read::<crate::report::explain::ExplainReport>(explain.as_bytes()).is_ok());
         assert!(read::<crate::report::reload::ReloadReport>(reload.as_bytes()).is_ok());
@@ -188,7 +219,8 @@ mod tests {
     fn requests_survive_the_way_there() {
         for sent in [
             Request::Status {},
-            Request::Conns(ConnsRequest { eni: Some("é".to_owned()), limit: 7 }),
+            Request::Conns(ConnsRequest { eni: Some("é".to_owned()), limit: 7, ..ConnsRequest::default() }),
+            Request::KillConns(KillRequest { all: true, dry_run: true, limit: 7, ..KillRequest::default() }),
             Request::Rules {},
             Request::Explain { packet: "a\n\"b".to_owned() },
             Request::Reload {},

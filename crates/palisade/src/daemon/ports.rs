@@ -105,7 +105,7 @@ impl PortSpec {
 
 impl Attached {
     /// How `status` shows it.
-    pub(crate) fn describe(&self, status: &PortStatus) -> PortReport {
+    pub(crate) fn describe(&self, status: &PortStatus, allowance_exceeded: Option<u64>) -> PortReport {
         let (netns, device) = self.plan.spec.place();
         let attachment = match self.plan.spec {
             PortSpec::Tap(_) => "tap",
@@ -127,6 +127,7 @@ impl Attached {
             sent: status.values.sent.into(),
             dropped: (&status.values).into(),
             unread: status.values.unread,
+            conntrack_allowance_exceeded: allowance_exceeded,
         }
     }
 }

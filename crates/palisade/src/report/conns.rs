@@ -9,9 +9,8 @@ use palisade_policy::{EniKey, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use super::numbers::time;
-use crate::control::protocol::ConnsRequest;
 use crate::screen::{FAINT, NOTABLE};
-use crate::table::{Column, Table};
+use crate::table::{Column, Table, count};
 
 /// Some or all connections, in the order of their ENIs, protocols and addresses.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -67,20 +66,14 @@ pub(crate) struct Amount {
 }
 
 impl ConnsReport {
-    /// Those of `entries` that were asked for. `None`: there is no such ENI.
-    pub(crate) fn new(entries: Vec<ConnView>, snapshot: &Snapshot, request: &ConnsRequest) -> Option<Self> {
-        let wanted = match &request.eni {
-            Some(name) => Some(snapshot.eni_named(name)?.key),
-            None => None,
-        };
-        let is_wanted = |entry: &ConnView| wanted.is_none_or(|key| key.0 == entry.zone.0);
-        let mut entries: Vec<_> =
-            entries.into_iter().filter(is_wanted).map(|entry| (order(&entry, snapshot), entry)).collect();
+    /// Some entries, at most `limit` of them told apart.
+    pub(crate) fn new(entries: Vec<ConnView>, snapshot: &Snapshot, limit: u32) -> Self {
+        let mut entries: Vec<_> = entries.into_iter().map(|entry| (order(&entry, snapshot), entry)).collect();
         entries.sort_by(|(one, _), (other, _)| one.cmp(other));
         let total = entries.len();
-        entries.truncate(usize::try_from(request.limit).unwrap_or(usize::MAX));
+        entries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let connections = entries.into_iter().map(|(_, entry)| Conn::new(&entry, snapshot)).collect();
-        Some(Self { total, connections })
+        Self { total, connections }
     }
 
     /// Writes the table.
@@ -88,6 +81,10 @@ impl ConnsReport {
         if self.connections.is_empty() {
             return writeln!(out, "no tracked connections");
         }
+        self.write_table(out)
+    }
+
+    fn write_table(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut table = Table::new(&[
             Column::Left("ENI"),
             Column::Left("PROTOCOL"),
@@ -107,11 +104,34 @@ impl ConnsReport {
         if shown < self.total {
             writeln!(
                 out,
-                "{NOTABLE}{shown} of {}{NOTABLE:#} {FAINT}(see --limit and --eni){FAINT:#}",
+                "{NOTABLE}{shown} of {}{NOTABLE:#} {FAINT}(see --limit and --help){FAINT:#}",
                 self.total
             )?;
         }
         Ok(())
+    }
+}
+
+/// Connections that were ended, as they were.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct KillReport {
+    /// Nothing was ended; these would have been.
+    pub(crate) dry_run: bool,
+    /// What was ended.
+    #[serde(flatten)]
+    pub(crate) ended: ConnsReport,
+}
+
+impl KillReport {
+    /// Writes the table, and what happened to what is in it.
+    pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { dry_run, ended } = self;
+        let done = if *dry_run { "would be ended" } else { "ended" };
+        if ended.total == 0 {
+            return writeln!(out, "no such connection");
+        }
+        ended.write_table(out)?;
+        writeln!(out, "{NOTABLE}{} {done}{NOTABLE:#}", count(ended.total, "connection"))
     }
 }
 
@@ -245,10 +265,30 @@ mod tests {
 ENI    PROTOCOL  LOCAL          REMOTE             ORIGIN  STATE          AGE  IDLE   LEFT  PACKETS  REPLIES
 web-1  tcp       10.0.1.10:443  [2001:db8::1]:443  egress  established  1m15s  0.2s  4d23h       12        7
 a      50        10.0.1.10      2001:db8::1        egress  established  1m15s  0.2s  4d23h       12        7
-2 of 3 (see --limit and --eni)
+2 of 3 (see --limit and --help)
 ";
         assert_eq!(written(&report), expected);
         assert_eq!(written(&ConnsReport { total: 0, connections: Vec::new() }), "no tracked connections\n");
+    }
+
+    #[test]
+    fn what_was_ended_is_told() {
+        let ended = ConnsReport { total: 1, connections: vec![conn("web-1", "tcp", Some(443))] };
+        let text = |report: &KillReport| {
+            let mut out = anstream::StripStream::new(Vec::new());
+            report.write(&mut out).unwrap();
+            String::from_utf8(out.into_inner()).unwrap()
+        };
+        let report = KillReport { dry_run: false, ended };
+        assert!(
+            text(&report).starts_with("ENI    PROTOCOL") && text(&report).ends_with("\n1 connection ended\n")
+        );
+        let dry = KillReport { dry_run: true, ..report };
+        assert!(text(&dry).ends_with("\n1 connection would be ended\n"));
+        let json = serde_json::to_value(&dry).unwrap();
+        assert_eq!((json["dry_run"].as_bool(), json["total"].as_u64()), (Some(true), Some(1)));
+        let nothing = ConnsReport { total: 0, connections: Vec::new() };
+        assert_eq!(text(&KillReport { dry_run: false, ended: nothing }), "no such connection\n");
     }
 
     #[test]

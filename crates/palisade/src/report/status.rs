@@ -87,6 +87,8 @@ pub(crate) struct PortReport {
     pub(crate) dropped: PortDrops,
     /// Frames that the kernel dropped because they were not read in time.
     pub(crate) unread: u64,
+    /// Packets of an ENI that were dropped because its instance may track no more connections (CT-71); of a service: none.
+    pub(crate) conntrack_allowance_exceeded: Option<u64>,
 }
 
 /// An amount of traffic.
@@ -162,8 +164,10 @@ pub(crate) struct Connections {
     pub(crate) expired: u64,
     /// Ended by traffic.
     pub(crate) closed: u64,
-    /// Ended with their ENI or address.
+    /// Ended with their ENI or address, on request, or revoked.
     pub(crate) removed: u64,
+    /// Of the removed, those that a strict policy refused (CT-27).
+    pub(crate) revoked: u64,
     /// What each instance uses of its allowance.
     pub(crate) instances: Vec<Allowance>,
 }
@@ -188,6 +192,8 @@ pub(crate) struct Allowance {
     pub(crate) tracked: u32,
     /// Most entries.
     pub(crate) limit: u32,
+    /// Entries that may still be opened (CT-71); 0 at the limit.
+    pub(crate) conntrack_allowance_available: u32,
 }
 
 impl From<WorkerStatus> for Worker {
@@ -239,8 +245,8 @@ impl From<&CounterValues> for Counters {
 impl Connections {
     /// From the table's own counts.
     pub(crate) fn new(totals: ConnTotals, limit: u64, instances: Vec<Allowance>) -> Self {
-        let ConnTotals { created, alive, expired, closed, removed, .. } = totals;
-        Self { alive, limit, created, expired, closed, removed, instances }
+        let ConnTotals { created, alive, expired, closed, removed, revoked } = totals;
+        Self { alive, limit, created, expired, closed, removed, revoked, instances }
     }
 }
 
@@ -262,7 +268,23 @@ impl StatusReport {
         writeln!(out)?;
         self.ports(out)?;
         self.counters.write_drops(out)?;
-        self.connections.write_allowances(out)
+        self.connections.write_allowances(out)?;
+        self.write_refusals(out)
+    }
+
+    /// The ENIs at which connections were refused for want of allowance.
+    fn write_refusals(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut table = Table::new(&[Column::Left("ENI"), Column::Right("conntrack_allowance_exceeded")]);
+        for port in &self.ports {
+            if let Some(refused) = port.conntrack_allowance_exceeded.filter(|refused| *refused > 0) {
+                table.row([port.name.as_str(), &refused.to_string()]);
+            }
+        }
+        if table.is_empty() {
+            return Ok(());
+        }
+        writeln!(out)?;
+        table.write(out)
     }
 
     fn head(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -361,21 +383,27 @@ fn why(reason: &str) -> &'static str {
 impl Connections {
     /// Writes one line of sums.
     pub(crate) fn write_sum(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Self { alive, limit, created, expired, closed, removed, .. } = self;
+        let Self { alive, limit, created, expired, closed, removed, revoked, .. } = self;
+        let revoked = if *revoked > 0 { format!(" ({revoked} revoked)") } else { String::new() };
         let style = if alive < limit { GOOD } else { BAD };
         writeln!(
             out,
             "connections: {style}{alive}{style:#} of {limit}; {created} created, {expired} expired, {closed} closed, \
-             {removed} removed"
+             {removed} removed{revoked}"
         )
     }
 
     fn write_allowances(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut table =
-            Table::new(&[Column::Left("INSTANCE"), Column::Right("TRACKED"), Column::Right("ALLOWANCE")]);
+        let mut table = Table::new(&[
+            Column::Left("INSTANCE"),
+            Column::Right("TRACKED"),
+            Column::Right("ALLOWANCE"),
+            Column::Right("conntrack_allowance_available"),
+        ]);
         let used = self.instances.iter().filter(|instance| instance.tracked > 0);
-        for Allowance { instance, tracked, limit, .. } in used.clone() {
-            table.row([instance.as_str(), &tracked.to_string(), &limit.to_string()]);
+        for Allowance { instance, tracked, limit, conntrack_allowance_available, .. } in used.clone() {
+            let numbers = [tracked, limit, conntrack_allowance_available].map(ToString::to_string);
+            table.row(std::iter::once(instance.clone()).chain(numbers));
         }
         if used.count() == 0 {
             return writeln!(out, "{FAINT}no instance tracks a connection{FAINT:#}");

@@ -45,6 +45,7 @@ fn port(name: &str, netns: Option<&str>) -> PortReport {
         sent: Volume { packets: 7, frames: 7, bytes: 890 },
         dropped: PortDrops { full: 1, down: 2, refused: 3 },
         unread: 0,
+        conntrack_allowance_exceeded: netns.map(|_| 0),
     }
 }
 
@@ -64,7 +65,13 @@ fn counters() -> Counters {
 }
 
 fn allowance(name: &str, tracked: u32) -> Allowance {
-    Allowance { instance: name.to_owned(), id: "i-1".to_owned(), tracked, limit: 65_536 }
+    Allowance {
+        instance: name.to_owned(),
+        id: "i-1".to_owned(),
+        tracked,
+        limit: 65_536,
+        conntrack_allowance_available: 65_536 - tracked,
+    }
 }
 
 fn written(report: &StatusReport) -> String {
@@ -91,8 +98,8 @@ bad-offload         40  The virtio-net header asks for an offload that does not 
 group-ingress       12  No inbound rule of the receiver's security groups matches (SG-20).
 vlan-tag             1  The frame carries a VLAN tag; a VPC has none.
 
-INSTANCE  TRACKED  ALLOWANCE
-web-1           2      65536
+INSTANCE  TRACKED  ALLOWANCE  conntrack_allowance_available
+web-1           2      65536                          65534
 ";
     assert_eq!(written(&status()), expected);
 }
@@ -103,6 +110,9 @@ fn trouble_is_pointed_out() {
     report.published_generation = 4;
     report.workers[0].running = false;
     report.held = Held { fragments: 3, bytes: 4500 };
+    report.connections.removed = 5;
+    report.connections.revoked = 2;
+    report.ports[0].conntrack_allowance_exceeded = Some(7);
     let text = written(&report);
     assert!(
         text.contains("generation 3 of /etc/palisade/vpc.toml (generation 4 is being taken up)"),
@@ -110,6 +120,9 @@ fn trouble_is_pointed_out() {
     );
     assert!(text.contains("worker palisade-w0: 2 ports does not run any more"), "{text}");
     assert!(text.contains("\nfragments held: 3 (4.5 kB)\n"), "{text}");
+    assert!(text.contains(", 5 removed (2 revoked)\n"), "{text}");
+    let refusals = "\nENI    conntrack_allowance_exceeded\nweb-1                             7\n";
+    assert!(text.ends_with(refusals), "{text}");
 }
 
 #[test]
@@ -126,7 +139,8 @@ fn the_keys_of_the_json_form_stay() {
     );
     assert_eq!(
         keys(&json["ports"][0]),
-        "attachment device dropped id kind mac mtu name netns received sent state takeover unread worker"
+        "attachment conntrack_allowance_exceeded device dropped id kind mac mtu name netns received sent state takeover \
+         unread worker"
     );
     assert_eq!(
         keys(&json["counters"]),
@@ -134,7 +148,11 @@ fn the_keys_of_the_json_form_stay() {
          received_bytes"
     );
     assert_eq!(json["counters"]["dropped"]["bad-offload"], 40);
-    assert_eq!(keys(&json["connections"]), "alive closed created expired instances limit removed");
+    assert_eq!(keys(&json["connections"]), "alive closed created expired instances limit removed revoked");
+    assert_eq!(
+        keys(&json["connections"]["instances"][0]),
+        "conntrack_allowance_available id instance limit tracked"
+    );
     assert_eq!(keys(&json["held"]), "bytes fragments");
     assert_eq!(serde_json::from_value::<StatusReport>(json).unwrap(), status());
 }

@@ -33,8 +33,8 @@ impl TotalsReport {
         let totals = &self.totals.connections;
         writeln!(
             out,
-            "connections: {} created, {} alive, {} expired, {} closed, {} removed",
-            totals.created, totals.alive, totals.expired, totals.closed, totals.removed
+            "connections: {} created, {} alive, {} expired, {} closed, {} removed, of them {} revoked",
+            totals.created, totals.alive, totals.expired, totals.closed, totals.removed, totals.revoked
         )?;
         counters.write_drops(out)?;
         self.write_laws(out)
