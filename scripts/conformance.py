@@ -189,7 +189,7 @@ def render(book: Book, scenarios: int) -> str:
         "# Conformance",
         "",
         "Every numbered statement of the [specification](spec/README.md), and what shows that it holds: scenarios of the",
-        "[corpus](../tests/scenarios), or else tests that cite it, or else the reason why nothing does and what will bring it.",
+        "[corpus](scenarios.md), or else tests that cite it, or else the reason why nothing does and what will bring it.",
         "Written by `scripts/conformance.py`; `just conformance` writes it anew, and `scripts/test.sh` fails if it is stale.",
         "",
         f"{scenarios} scenarios.",

@@ -10,7 +10,7 @@
 //!                                                     nothing matched, errors let through by the packet they quote
 //! rule.ID                                             packets that a group rule, `sgr-…`, decided
 //! acl.NAME.DIRECTION.NUMBER|*                         packets that an entry, or the end of the list, decided
-//! connections.created|alive|expired|closed|removed    connection entries
+//! connections.created|alive|expired|closed|removed|revoked    connection entries; revoked: of those removed
 //! eni.NAME.conntrack_allowance_exceeded               packets that the tracking allowance refused at an ENI (CT-71)
 //! instance.NAME.conntrack_allowance_available         entries that the instance may still open (CT-71)
 //!
@@ -75,6 +75,7 @@ enum Life {
     Expired,
     Closed,
     Removed,
+    Revoked,
 }
 
 /// What the counters show at one moment.
@@ -201,6 +202,7 @@ impl Life {
             Self::Expired => totals.expired,
             Self::Closed => totals.closed,
             Self::Removed => totals.removed,
+            Self::Revoked => totals.revoked,
         }
     }
 }
@@ -252,16 +254,17 @@ const EXCEEDED: &str = ".conntrack_allowance_exceeded";
 const AVAILABLE: &str = ".conntrack_allowance_available";
 const NAMES: &str = "received, delivered, generated, held, dropped, dropped.REASON, consumed, consumed.WHAT, \
                      security-group|network-acl.ingress|egress.reached|default|related, rule.sgr-ID, \
-                     acl.NAME.ingress|egress.NUMBER|*, connections.created|alive|expired|closed|removed, \
+                     acl.NAME.ingress|egress.NUMBER|*, connections.created|alive|expired|closed|removed|revoked, \
                      eni.NAME.conntrack_allowance_exceeded, instance.NAME.conntrack_allowance_available";
 const PARTS: [(&str, Part); 3] =
     [("reached", Part::Reached), ("default", Part::Default), ("related", Part::Related)];
-const LIVES: [(&str, Life); 5] = [
+const LIVES: [(&str, Life); 6] = [
     ("created", Life::Created),
     ("alive", Life::Alive),
     ("expired", Life::Expired),
     ("closed", Life::Closed),
     ("removed", Life::Removed),
+    ("revoked", Life::Revoked),
 ];
 
 fn stage(stage: Stage, text: &str) -> Option<Counter> {
