@@ -1,16 +1,18 @@
 //! `palisade scenario`: scripted packets under a virtual clock, in process or on devices, and what was seen.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use palisade_scenario::{Failure, Report, ScenarioError, find, run_file, run_file_on};
 use serde::Serialize;
 
 use crate::cli::{Format, Scenario};
 use crate::failure::{Exit, Failure as Failed};
 use crate::lab::Lab;
-use crate::screen::{BAD, GOOD, Screen};
+use crate::screen::{BAD, GOOD, NOTABLE, Screen};
+use crate::table::{Column, Table};
 
 /// Plays the scenarios of a command line, each in a world of its own.
 pub(crate) fn play(screen: &mut Screen, request: &Scenario) -> io::Result<Exit> {
@@ -19,29 +21,41 @@ pub(crate) fn play(screen: &mut Screen, request: &Scenario) -> io::Result<Exit> 
         Ok(ready) => ready,
         Err(failure) => return screen.failure(&failure).map(|()| failure.exit),
     };
-    let mut count = Count::default();
-    for file in &files {
-        let result = play_file(lab.as_ref(), file);
+    let (bar, mut played) = (progress(files.len()), Vec::with_capacity(files.len()));
+    for file in files {
+        bar.set_message(file.display().to_string());
+        let result = play_file(lab.as_ref(), &file);
         if lab.as_ref().is_some_and(|lab| lab.is_interrupted()) {
             drop(lab);
+            bar.finish_and_clear();
             let failure = Failed::new("interrupted", "every namespace that was made is removed");
             return screen.failure(&failure).map(|()| failure.exit);
         }
-        count.add(&result);
-        match screen.format {
-            Format::Json => screen.json_line(&Document::new(file, &result))?,
-            Format::Table => tell(screen, file, &result)?,
+        if screen.format == Format::Json {
+            screen.json_line(&Document::new(&file, &result))?;
         }
+        played.push((file, result));
+        bar.inc(1);
     }
+    bar.finish_and_clear();
+    let count = Count::of(&played);
     if screen.format == Format::Table {
-        writeln!(screen.out, "{}", count.text(lab.is_some()))?;
+        tell(&mut *screen.out, &played, &count.text(lab.is_some()))?;
     }
-    screen.out.flush()?;
     if count.passed < request.at_least {
         let what = format_args!("{} passed, fewer than the {} asked for", count.passed, request.at_least);
         screen.failure(&Failed::with(Exit::No, what, "see above why the others did not"))?;
     }
     Ok(if count.failed == 0 && count.passed >= request.at_least { Exit::Ok } else { Exit::No })
+}
+
+/// What came of a file.
+type Played = (PathBuf, Result<Report, ScenarioError>);
+
+/// How far it is, on the error stream; nothing is shown unless that is a terminal.
+fn progress(files: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}").expect("a sound template");
+    ProgressBar::new(files.try_into().unwrap_or(u64::MAX)).with_style(style)
 }
 
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failed> {
@@ -66,12 +80,16 @@ struct Count {
 }
 
 impl Count {
-    fn add(&mut self, result: &Result<Report, ScenarioError>) {
-        *match Ending::of(result) {
-            Ending::Passed => &mut self.passed,
-            Ending::Failed => &mut self.failed,
-            Ending::NotPlayable => &mut self.not_playable,
-        } += 1;
+    fn of(played: &[Played]) -> Self {
+        let mut count = Self::default();
+        for (_, result) in played {
+            *match Ending::of(result) {
+                Ending::Passed => &mut count.passed,
+                Ending::Failed => &mut count.failed,
+                Ending::NotPlayable => &mut count.not_playable,
+            } += 1;
+        }
+        count
     }
 
     fn text(self, on_devices: bool) -> String {
@@ -99,35 +117,63 @@ impl Ending {
         }
     }
 
-    fn word(self) -> String {
+    const fn word(self) -> &'static str {
         match self {
-            Self::Passed => format!("{GOOD}ok  {GOOD:#}"),
-            Self::Failed => format!("{BAD}FAIL{BAD:#}"),
-            Self::NotPlayable => "n/p ".to_owned(),
+            Self::Passed => "ok",
+            Self::Failed => "FAIL",
+            Self::NotPlayable => "n/p",
         }
     }
 }
 
-fn tell(screen: &mut Screen, file: &Path, result: &Result<Report, ScenarioError>) -> io::Result<()> {
-    let (out, ending) = (&mut screen.out, Ending::of(result).word());
-    match result {
-        Ok(report) => {
-            writeln!(out, "{ending}  {}: {}", file.display(), report.title)?;
-            report.failures.iter().try_for_each(|failure| tell_failure(out, failure))?;
-            report.not_playable.iter().try_for_each(|not| {
-                let step = if not.step == 0 { "the world".to_owned() } else { format!("step {}", not.step) };
-                writeln!(out, "      {step} is not playable: {}", not.reason)
-            })
-        }
-        Err(error) => writeln!(out, "{ending}  {}\n      {error}", file.display()),
+/// A table of all, then what there is to say of those that did not pass, then how many.
+fn tell(out: &mut dyn io::Write, played: &[Played], count: &str) -> io::Result<()> {
+    let columns = [
+        Column::Left("RESULT"),
+        Column::Left("SCENARIO"),
+        Column::Right("STEPS"),
+        Column::Left("STATEMENTS"),
+        Column::Left("TITLE"),
+    ];
+    let mut table = Table::new(&columns);
+    for (file, result) in played {
+        let (steps, statements, title) = match result {
+            Ok(Report { steps, rests_on, title, .. }) => (steps.to_string(), rests_on.join(" "), &**title),
+            Err(_) => ("-".to_owned(), "-".to_owned(), "-"),
+        };
+        let (word, file) = (Ending::of(result).word(), file.display().to_string());
+        table.row([word, &file, &steps, &statements, title]);
     }
+    table.write_with(out, |word| match word {
+        "ok" => GOOD,
+        "FAIL" => BAD,
+        _ => NOTABLE,
+    })?;
+    played.iter().try_for_each(|(file, result)| explain(out, file, result))?;
+    writeln!(out, "{count}")?;
+    out.flush()
+}
+
+/// Why a scenario did not pass.
+fn explain(out: &mut dyn io::Write, file: &Path, result: &Result<Report, ScenarioError>) -> io::Result<()> {
+    let report = match result {
+        Ok(report) if report.passed() => return Ok(()),
+        Ok(report) => report,
+        Err(error) => return writeln!(out, "\n{BAD}error:{BAD:#} {}", error.to_string().trim_end()),
+    };
+    writeln!(out, "\n{BAD}{}{BAD:#}: {}", file.display(), report.title)?;
+    report.failures.iter().try_for_each(|failure| tell_failure(out, failure))?;
+    report.not_playable.iter().try_for_each(|not| {
+        let step = if not.step == 0 { "the world".to_owned() } else { format!("step {}", not.step) };
+        writeln!(out, "  {step} is not playable: {}", not.reason)
+    })
 }
 
 fn tell_failure(out: &mut dyn io::Write, failure: &Failure) -> io::Result<()> {
     let when = failure.step.map_or_else(|| "at the end".to_owned(), |step| format!("step {step}"));
-    writeln!(out, "      {when}: expected {}\n      saw {}", failure.expected, failure.seen)?;
+    writeln!(out, "  {when}: expected {}\n  saw {}", failure.expected, failure.seen)?;
     let walk = failure.walk.as_ref().map(ToString::to_string).unwrap_or_default();
-    walk.lines().try_for_each(|line| writeln!(out, "        {line}"))
+    walk.lines().try_for_each(|line| writeln!(out, "    {line}"))
 }
 
 /// The JSON document of one scenario.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use anstyle::Style;
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 
 use crate::screen::HEADING;
@@ -52,11 +53,20 @@ impl Table {
 
     /// Writes the table, its titles in bold.
     pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.write_with(out, |_| Style::new())
+    }
+
+    /// The same with the first word of each row in a style of its own.
+    pub(crate) fn write_with(&self, out: &mut dyn Write, style: impl Fn(&str) -> Style) -> io::Result<()> {
         let mut lines = self.table.lines();
         if let Some(titles) = lines.next() {
             writeln!(out, "{HEADING}{}{HEADING:#}", titles.trim_end())?;
         }
-        lines.try_for_each(|line| writeln!(out, "{}", line.trim_end()))
+        lines.try_for_each(|line| {
+            let (word, rest) = line.split_at(line.find(' ').unwrap_or(line.len()));
+            let style = style(word);
+            writeln!(out, "{style}{word}{style:#}{}", rest.trim_end())
+        })
     }
 }
 

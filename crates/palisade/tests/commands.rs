@@ -246,6 +246,67 @@ fn colour_is_for_terminals_unless_asked_for() {
     assert!(errors.contains('\u{1b}'), "snippets are coloured as well");
 }
 
+/// A scenario of one packet from `a` to `b`.
+fn scenario(bench: &Bench, name: &str, port: u16, expect: &str) {
+    let text = format!(
+        "title = 'One packet'\nrests_on = ['SG-20', 'CT-3']\nworld = 'good.toml'\n[[step]]\nat = '0s'\n\
+         send = 'tcp 10.0.1.10:40000 > 10.0.1.20:{port} S'\nexpect = '{expect}'\n"
+    );
+    fs::write(bench.path(name), text).unwrap();
+}
+
+#[test]
+fn scenarios_are_told_in_a_table_and_failures_with_the_walk() {
+    let bench = Bench::new();
+    scenario(&bench, "right.toml", 443, "delivered b");
+    scenario(&bench, "wrong.toml", 80, "delivered b");
+    let right = bench.run(&["scenario", "right.toml"]);
+    assert_eq!((right.status, right.err.as_str()), (0, ""), "no progress bar where there is no terminal");
+    let lines: Vec<&str> = right.out.lines().collect();
+    assert_eq!(lines[0].split_whitespace().next(), Some("RESULT"));
+    let row: Vec<&str> = lines[1].split_whitespace().collect();
+    assert_eq!(row, ["ok", "right.toml", "1", "SG-20", "CT-3", "One", "packet"]);
+    assert_eq!(lines[2..], ["1 passed, 0 failed"]);
+    let both = bench.run(&["scenario", "right.toml", "wrong.toml"]);
+    assert_eq!(both.status, 1);
+    assert!(both.out.contains("\nFAIL"), "{}", both.out);
+    let why =
+        "wrong.toml: One packet\n  step 1: expected delivered b\n  saw dropped b security-group no-rule\n";
+    let (_, walk) = both.out.split_once(why).unwrap_or_else(|| panic!("{}", both.out));
+    assert!(walk.contains("security-group ingress") && walk.contains("=> dropped (group-ingress)"), "{walk}");
+    assert!(both.out.ends_with("1 passed, 1 failed\n"));
+}
+
+#[test]
+fn scenarios_are_data_too() {
+    let bench = Bench::new();
+    scenario(&bench, "right.toml", 443, "delivered b");
+    scenario(&bench, "wrong.toml", 80, "delivered b");
+    scenario(&bench, "none.toml", 80, "delivered");
+    let ran = bench.run(&["scenario", "-o", "json", "right.toml", "wrong.toml", "none.toml"]);
+    assert_eq!(ran.status, 1);
+    let told: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(told.len(), 3);
+    assert_eq!((told[0]["passed"].as_bool(), told[0]["steps"].as_u64()), (Some(true), Some(1)));
+    assert_eq!(told[0]["rests_on"], serde_json::json!(["SG-20", "CT-3"]));
+    assert_eq!(told[1]["failures"][0]["walk"]["outcome"]["reason"], "group-ingress");
+    assert!(
+        told[2]["error"].as_str().unwrap().contains("none.toml: TOML parse error at line 7"),
+        "{}",
+        told[2]
+    );
+    let missing = bench.run(&["scenario", "no-such-folder/x.toml"]);
+    assert!(missing.status == 1 && missing.out.contains("no-such-folder/x.toml"), "{}", missing.out);
+}
+
+#[test]
+fn schemas_of_both_kinds_of_file() {
+    let bench = Bench::new();
+    assert_eq!(bench.run(&["schema"]).json()["title"], "Palisade configuration");
+    assert_eq!(bench.run(&["schema", "config"]).json()["title"], "Palisade configuration");
+    assert_eq!(bench.run(&["schema", "scenario"]).json()["title"], "Palisade scenario");
+}
+
 #[test]
 fn a_daemon_that_does_not_run_is_a_status_of_its_own() {
     let bench = Bench::new();

@@ -23,6 +23,8 @@ use crate::stage::{Halt, Law, Resumed, Stage};
 pub struct Report {
     /// The scenario's title.
     pub title: String,
+    /// The statements that it rests on.
+    pub rests_on: Vec<String>,
     /// Steps that were carried out.
     pub steps: usize,
     /// What was not as it must be; empty: passed, unless it was not played to its end.
@@ -32,6 +34,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// The report of a scenario that has not begun.
+    fn of(scenario: &Scenario) -> Self {
+        let Scenario { title, rests_on, .. } = scenario.clone();
+        Self { title, rests_on, ..Self::default() }
+    }
+
     /// Whether it was played to its end and everything was as it must be.
     #[must_use]
     pub const fn passed(&self) -> bool {
@@ -103,19 +111,16 @@ pub fn run_file_on<S: Stage>(
     let world = scenario.world(path)?;
     match open(&world) {
         Ok(stage) => play(path, &scenario, world, stage),
-        Err(Halt::NotPlayable(reason)) => Ok(Report {
-            title: scenario.title,
-            steps: 0,
-            failures: Vec::new(),
-            not_playable: Some(NotPlayable { step: 0, reason }),
-        }),
+        Err(Halt::NotPlayable(reason)) => {
+            let not_playable = Some(NotPlayable { step: 0, reason });
+            Ok(Report { not_playable, ..Report::of(&scenario) })
+        }
         Err(Halt::Failed(why)) => Err(ScenarioError::Stage { why }),
     }
 }
 
 fn play<S: Stage>(path: &Path, scenario: &Scenario, world: Table, stage: S) -> Result<Report, ScenarioError> {
-    let title = scenario.title.clone();
-    let mut report = Report { title, steps: 0, failures: Vec::new(), not_playable: None };
+    let mut report = Report::of(scenario);
     let mut play = Play { world, stage, now: Duration::ZERO, held: Vec::new() };
     for (number, step) in (1..).zip(&scenario.steps) {
         match play.step(step) {
