@@ -28,6 +28,12 @@ oracle *options='--seed 1 --packets 20000':
 conntrack:
     cargo test -p palisade-tests --test conntrack -- --nocapture
 
+# Write the JSON Schemas of configuration and scenario files anew
+schemas:
+    cargo build --quiet -p palisade
+    target/debug/palisade schema > configs/palisade.schema.json
+    target/debug/palisade schema scenario > tests/scenarios/scenario.schema.json
+
 # Write docs/conformance.md anew: each statement of the specification, and what shows it
 conformance:
     python3 scripts/conformance.py

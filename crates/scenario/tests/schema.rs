@@ -19,7 +19,10 @@ fn value(text: &str) -> Value {
 fn the_schema_beside_the_corpus_is_the_present_one() {
     let written: Value =
         serde_json::from_str(&fs::read_to_string(folder().join("scenario.schema.json")).unwrap()).unwrap();
-    assert!(written == schema(), "run `palisade schema scenario > tests/scenarios/scenario.schema.json`");
+    assert!(
+        written == schema(),
+        "run `just schemas`, which writes tests/scenarios/scenario.schema.json anew"
+    );
 }
 
 #[test]
