@@ -60,6 +60,10 @@ compare *options:
 bench *options:
     cargo bench -p palisade-benches {{ options }}
 
+# Instructions per packet, under callgrind (--check, --record)
+instructions *options:
+    scripts/instructions.sh {{ options }}
+
 # The daemon on a configuration (root)
 run config='configs/two-subnets.toml' *options:
     cargo run --release -p palisade -- run {{ config }} {{ options }}

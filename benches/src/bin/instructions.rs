@@ -1,0 +1,90 @@
+//! Work for an instruction counter: one path of the data plane, so many times, and nothing else in the function that is counted.
+//!
+//! `scripts/instructions.sh` runs it under callgrind. Usage: `instructions parse|hit|miss COUNT`.
+#![forbid(unsafe_code)]
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use palisade_benches::{Bed, frame};
+use palisade_scenario::notation::Frame;
+
+/// The rules of the instruction counts, per ACL and per group.
+const RULES: (usize, usize) = (1_000, 1_000);
+/// Flows that are opened before time passes, so that the table stays small.
+const ROUND: u16 = 1_000;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let path = words.next();
+    let count = words.next().and_then(|count| count.parse().ok()).unwrap_or(10_000);
+    match path.as_deref() {
+        Some("parse") => parse_path(&established().1, count),
+        Some("hit") => {
+            let (mut bed, made) = established();
+            segments(&mut bed, &made, 100);
+            hit_path(&mut bed, &made, count);
+        }
+        Some("miss") => {
+            let mut bed = Bed::new(RULES.0, RULES.1, 65_536);
+            let made = frame(&bed.snapshot, "udp 10.0.1.10:1024 > 10.0.2.10:53 len 30");
+            miss_path(&mut bed, &made, count);
+        }
+        _ => return ExitCode::from(2),
+    }
+    ExitCode::SUCCESS
+}
+
+/// A world with one established connection, and a segment of it.
+fn established() -> (Bed, Frame) {
+    let mut bed = Bed::new(RULES.0, RULES.1, 4096);
+    for text in [
+        "tcp 10.0.1.10:40000 > 10.0.2.10:443 S seq 1",
+        "tcp 10.0.2.10:443 > 10.0.1.10:40000 SA seq 9 ack 2",
+        "tcp 10.0.1.10:40000 > 10.0.2.10:443 A seq 2 ack 10",
+    ] {
+        let mut made = frame(&bed.snapshot, text);
+        bed.walk(made.port, &mut made.bytes, made.vnet);
+    }
+    let made = frame(&bed.snapshot, "tcp 10.0.1.10:40000 > 10.0.2.10:443 A seq 2 ack 10");
+    (bed, made)
+}
+
+/// Bytes to summary.
+#[inline(never)]
+fn parse_path(made: &Frame, count: u32) {
+    for _ in 0..count {
+        black_box(palisade_packet::parse(black_box(&made.bytes))).ok();
+    }
+}
+
+/// Segments of an established connection, served from the flow cache.
+#[inline(never)]
+fn hit_path(bed: &mut Bed, made: &Frame, count: u32) {
+    segments(bed, made, count);
+}
+
+fn segments(bed: &mut Bed, made: &Frame, count: u32) {
+    let mut bytes = made.bytes.clone();
+    for _ in 0..count {
+        bytes[..12].copy_from_slice(&made.bytes[..12]);
+        black_box(bed.walk(made.port, black_box(&mut bytes), made.vnet));
+    }
+}
+
+/// First packets of flows: both groups, both ACLs, two entries each.
+#[inline(never)]
+fn miss_path(bed: &mut Bed, made: &Frame, count: u32) {
+    let mut bytes = made.bytes.clone();
+    let mut port: u16 = 0;
+    for _ in 0..count {
+        port = port.wrapping_add(1);
+        if port.is_multiple_of(ROUND) {
+            bed.pass(Duration::from_secs(31));
+        }
+        bytes[..12].copy_from_slice(&made.bytes[..12]);
+        bytes[34..36].copy_from_slice(&port.to_be_bytes());
+        black_box(bed.walk(made.port, black_box(&mut bytes), made.vnet));
+    }
+}
