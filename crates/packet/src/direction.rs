@@ -1,7 +1,7 @@
 //! The two ways a packet can move past an ENI.
 
 /// Which way a packet moves, as seen from the ENI or the subnet.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Direction {
     /// Towards the guest, or into the subnet.
     Ingress,

@@ -28,9 +28,13 @@ pub(crate) enum LoadError {
 
 /// Reads a configuration file.
 pub(crate) fn load(path: &Path) -> Result<Vpc, LoadError> {
+    draft::load(&path.display().to_string(), &text(path)?).map_err(LoadError::Faulty)
+}
+
+/// The text of a configuration file.
+pub(crate) fn text(path: &Path) -> Result<String, LoadError> {
     let bytes = fs::read(path).map_err(|error| LoadError::Unreadable(Failure::file("read", path, &error)))?;
-    let text = String::from_utf8(bytes).map_err(|error| LoadError::Unreadable(not_utf8(path, &error)))?;
-    draft::load(&path.display().to_string(), &text).map_err(LoadError::Faulty)
+    String::from_utf8(bytes).map_err(|error| LoadError::Unreadable(not_utf8(path, &error)))
 }
 
 /// Checks the files of a command line.
@@ -197,7 +201,8 @@ fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Failure {
     Failure::with(Exit::No, what, "save the file as UTF-8")
 }
 
-fn worst(one: Exit, other: Exit) -> Exit {
+/// The status to exit with after two files.
+pub(crate) fn worst(one: Exit, other: Exit) -> Exit {
     if other as u8 > one as u8 { other } else { one }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: what can be asked for and how it is explained.
 
 mod conns;
+mod lint;
 
 use std::path::PathBuf;
 
@@ -8,12 +9,13 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 pub(crate) use conns::{Action, Conns, Kill};
+pub(crate) use lint::Lint;
 
 const AFTER_HELP: &str = "\
 Exit status:
   0  it is done, or the answer is yes
   1  the answer is no: a configuration has errors, a reload is refused, a packet is not delivered (explain --exit-code),
-     no connection is meant (conns kill)
+     no connection is meant (conns kill), a finding is denied (lint --deny)
   2  the command line is wrong: an option, a packet that is none, a name that the VPC does not have
   3  no daemon answers: none runs, several run and none was named, or its socket may not be opened
   4  something failed: a file cannot be read, a device cannot be opened, another daemon is at work
@@ -78,6 +80,7 @@ pub(crate) enum When {
 pub(crate) enum Command {
     Run(Run),
     Check(Check),
+    Lint(Lint),
     Schema(Schema),
     Status(Status),
     Conns(Conns),

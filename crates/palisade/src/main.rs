@@ -11,10 +11,10 @@ mod control;
 mod daemon;
 mod failure;
 mod lab;
+mod lint;
 mod logging;
 mod pages;
 mod report;
-mod rule_text;
 mod run;
 mod scenario;
 mod screen;
@@ -48,6 +48,7 @@ fn execute(screen: &mut Screen, color: When, command: Command) -> io::Result<Exi
         Command::Run(request) => run::run(screen, color, &request),
         Command::Check(request) => check::check(screen, &request),
         Command::Schema(request) => pages::schema(screen, request.of),
+        Command::Lint(request) => lint::lint(screen, &request),
         Command::Completions(request) => pages::completions(screen, request.shell),
         Command::Man(request) => pages::man(screen, request.dir.as_deref()),
         Command::Status(request) => ask::status(screen, &request),

@@ -12,7 +12,7 @@ use palisade_policy::model::{
 };
 use serde::Serialize;
 
-use crate::rule_text;
+use palisade_policy::rule_text;
 
 /// A VPC with every default filled in.
 #[derive(Debug, Serialize)]

@@ -168,6 +168,72 @@ fn verbose_tells_what_rules_are_compiled_into() {
     assert!(bench.run(&["check", "-o", "json", "good.toml"]).json()["rule_sets"].is_null());
 }
 
+/// A rule that is denied by nothing but is redundant (a warning), and one that makes flows untracked (a note).
+fn lintable(bench: &Bench) {
+    let text = GOOD
+        .replace("\"tcp 443 from 10.0.0.0/16\"", "\"tcp 443 from 0.0.0.0/0\", \"tcp 443 from 10.0.0.0/16\"");
+    fs::write(bench.path("lintable.toml"), text).unwrap();
+}
+
+#[test]
+fn lint_tells_what_does_nothing() {
+    let bench = Bench::new();
+    lintable(&bench);
+    let ran = bench.run(&["lint", "lintable.toml"]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""), "nothing is denied");
+    assert!(ran.out.contains("redundant-rule") && ran.out.contains("lintable.toml:12:39]"), "{}", ran.out);
+    assert!(ran.out.ends_with("lintable.toml: 1 warning, 1 note\n"), "{}", ran.out);
+    let clean = bench.run(&["lint", "good.toml"]);
+    assert_eq!((clean.status, clean.out.as_str()), (0, "good.toml: no findings\n"));
+}
+
+#[test]
+fn lint_ends_as_it_is_told_to() {
+    let bench = Bench::new();
+    lintable(&bench);
+    let status = |words: &[&str]| bench.run(&[&["lint", "lintable.toml"], words].concat()).status;
+    assert_eq!(status(&[]), 0);
+    assert_eq!(status(&["--deny", "warnings"]), 1);
+    assert_eq!(status(&["--deny", "redundant-rule"]), 1);
+    assert_eq!(status(&["--deny", "untracked-flows"]), 1, "a note can be denied");
+    assert_eq!(status(&["--deny", "unused-group,notes"]), 1);
+    assert_eq!(status(&["--deny", "unused-group"]), 0);
+    assert_eq!(status(&["--deny", "warnings", "--allow", "redundant-rule"]), 0);
+    assert_eq!(status(&["--deny", "redundant-rule", "--allow", "redundant-rule"]), 2);
+    assert_eq!(status(&["--deny", "everything"]), 2);
+    assert_eq!(status(&["bad.toml"]), 1, "errors of a file");
+    assert_eq!(status(&["missing.toml"]), 4);
+}
+
+#[test]
+fn lint_is_data_too() {
+    let bench = Bench::new();
+    lintable(&bench);
+    let ran = bench.run(&[
+        "lint",
+        "--output",
+        "json",
+        "--deny",
+        "warnings",
+        "--allow",
+        "untracked-flows",
+        "lintable.toml",
+    ]);
+    let json = ran.json();
+    assert_eq!((ran.status, json["ok"].as_bool(), json["denied"].as_u64()), (1, Some(false), Some(1)));
+    let finding = &json["findings"][0];
+    assert_eq!((&finding["code"], &finding["severity"]), (&"redundant-rule".into(), &"warning".into()));
+    assert_eq!(finding["field"], "security_group.web.ingress[1]");
+    assert_eq!(
+        (finding["line"].as_u64(), finding["text"].as_str()),
+        (Some(12), Some("tcp 443 from 10.0.0.0/16"))
+    );
+    let rules = finding["rules"].as_array().unwrap();
+    assert!(rules.iter().all(|rule| rule["id"].as_str().unwrap().starts_with("sgr-")));
+    assert_eq!(rules[1]["rule"], "tcp 443 from 0.0.0.0/0");
+    assert_eq!(json["findings"].as_array().map(Vec::len), Some(1), "the note is allowed");
+}
+
 #[test]
 fn explain_judges_by_a_file_alone() {
     let bench = Bench::new();

@@ -12,7 +12,8 @@ use serde::{Serialize, Serializer};
 
 pub use code::Code;
 pub use render::Style;
-pub(crate) use report::{Finding, Report, Span};
+pub(crate) use render::{Sketch, draw};
+pub(crate) use report::{Finding, Layout, Report, Span};
 
 /// Every fault found in one file, in the order of their places. Never empty when returned as an error.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -6,8 +6,10 @@ pub mod diagnostics;
 pub mod draft;
 mod filter;
 pub mod ids;
+pub mod lint;
 pub mod model;
 pub mod reference;
+pub mod rule_text;
 pub mod snapshot;
 #[cfg(test)]
 mod world;

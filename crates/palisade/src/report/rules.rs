@@ -6,8 +6,8 @@ use palisade_policy::model::{Direction, NetworkAcl, PrefixList, PrefixListIndex,
 use palisade_policy::{RuleName, RuleSlot, Snapshot};
 use serde::{Deserialize, Serialize};
 
-use crate::rule_text;
 use crate::table::{Column, Table};
+use palisade_policy::rule_text;
 
 /// Every rule and entry of one generation, ACLs first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

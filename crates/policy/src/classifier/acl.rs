@@ -131,7 +131,7 @@ impl<T: Field> Half<T> {
     fn compile(entries: &[AclEntry], slots: &ListSlots, default: RuleSlot) -> Self {
         let compiled = entries.iter().zip(&slots.entries).filter_map(|(entry, &(number, slot))| {
             let decision = AclDecision { action: entry.action, slot, number: Some(number) };
-            Some((decision, rule(entry)?))
+            Some((decision, Rule::of_entry(entry)?))
         });
         let (decisions, rules): (Vec<_>, Vec<_>) = compiled.unzip();
         Self {
@@ -151,8 +151,11 @@ impl<T: Field> Half<T> {
     }
 }
 
-fn rule<T: Field>(entry: &AclEntry) -> Option<Rule<T>> {
-    let addresses: Vec<Span<T>> = vec![T::block(&entry.cidr)?];
-    let services = service::covered(entry.protocol, T::IPV6);
-    Some(Rule { addresses, services, anywhere: false, reference: false })
+impl<T: Field> Rule<T> {
+    /// `None` if the entry is of the other family.
+    pub(crate) fn of_entry(entry: &AclEntry) -> Option<Self> {
+        let addresses: Vec<Span<T>> = vec![T::block(&entry.cidr)?];
+        let services = service::covered(entry.protocol, T::IPV6);
+        Some(Self { addresses, services, anywhere: false, reference: false })
+    }
 }

@@ -195,7 +195,7 @@ struct Open {
 impl<T: Field> Half<T> {
     fn compile(rules: &[&ResolvedRule]) -> Self {
         let (slots, rules): (Vec<_>, Vec<_>) =
-            rules.iter().filter_map(|resolved| Some((resolved.slot, rule(resolved)?))).unzip();
+            rules.iter().filter_map(|resolved| Some((resolved.slot, Rule::of_group_rule(resolved)?))).unzip();
         let covers = |protocol| {
             let all = service::covered(protocol, T::IPV6);
             rules.iter().any(|rule| rule.anywhere && all.iter().all(|&all| includes(&rule.services, all)))
@@ -223,18 +223,20 @@ impl<T: Field> Half<T> {
     }
 }
 
-/// `None` if the rule can match nothing in this family.
-fn rule<T: Field>(resolved: &ResolvedRule) -> Option<Rule<T>> {
-    let addresses = resolved.peer.addresses();
-    let services = service::covered(resolved.protocol, T::IPV6);
-    let anywhere = resolved.peer.is_anywhere();
-    let reference = matches!(resolved.peer, ResolvedPeer::Members(_));
-    (!addresses.is_empty() && !services.is_empty()).then_some(Rule {
-        addresses,
-        services,
-        anywhere,
-        reference,
-    })
+impl<T: Field> Rule<T> {
+    /// `None` if the rule can match nothing in this family.
+    pub(crate) fn of_group_rule(resolved: &ResolvedRule) -> Option<Self> {
+        let addresses = resolved.peer.addresses();
+        let services = service::covered(resolved.protocol, T::IPV6);
+        let anywhere = resolved.peer.is_anywhere();
+        let reference = matches!(resolved.peer, ResolvedPeer::Members(_));
+        (!addresses.is_empty() && !services.is_empty()).then_some(Self {
+            addresses,
+            services,
+            anywhere,
+            reference,
+        })
+    }
 }
 
 fn includes(services: &[Span<u32>], wanted: Span<u32>) -> bool {

@@ -9,18 +9,20 @@
 
 mod acl;
 mod bits;
+mod cells;
 mod groups;
 mod intervals;
 mod linear;
 mod rows;
-mod service;
-mod span;
+pub(crate) mod service;
+pub(crate) mod span;
 mod vectors;
 
 pub use acl::CompiledAcl;
 pub use groups::GroupSet;
 
 pub(crate) use acl::ListSlots;
+pub(crate) use cells::{Cell, for_each_cell};
 pub(crate) use groups::{GroupRules, ResolvedGroup, ResolvedPeer, ResolvedRule, rebuild};
 
 use linear::Linear;
@@ -76,13 +78,13 @@ impl std::iter::Sum for ClassifierSize {
 #[derive(Clone, Debug)]
 pub(crate) struct Rule<T> {
     /// Addresses, disjoint and ascending.
-    addresses: Vec<Span<T>>,
+    pub(crate) addresses: Vec<Span<T>>,
     /// Services, disjoint and ascending.
-    services: Vec<Span<u32>>,
+    pub(crate) services: Vec<Span<u32>>,
     /// Literally 0.0.0.0/0 or `::/0` (CT-11 iii); the addresses are then all there are.
-    anywhere: bool,
+    pub(crate) anywhere: bool,
     /// The addresses are those of a referenced group's members.
-    reference: bool,
+    pub(crate) reference: bool,
 }
 
 /// Places of the lowest matching rules.

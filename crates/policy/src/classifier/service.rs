@@ -16,6 +16,15 @@ const ICMP_PLANE: u32 = 2 << 16;
 const WHOLE_PLANE: u32 = 3 << 16;
 const LAST: u32 = (4 << 16) - 1;
 
+/// The planes: of TCP, of UDP, of the family's ICMP, of the rest.
+pub(crate) const PLANES: [Span<u32>; 4] =
+    [plane(TCP_PLANE), plane(UDP_PLANE), plane(ICMP_PLANE), plane(WHOLE_PLANE)];
+
+/// The service of an ICMP type with code 0.
+pub(crate) const fn icmp_type(icmp_type: u8) -> u32 {
+    ICMP_PLANE | (icmp_type as u32) << 8
+}
+
 /// The point a packet occupies.
 #[inline]
 pub(crate) fn point(key: &FilterKey) -> u32 {
@@ -40,6 +49,10 @@ pub(crate) fn covered(protocol: Protocol, ipv6: bool) -> Vec<Span<u32>> {
         Protocol::Icmp { .. } | Protocol::Icmpv6 { .. } => Vec::new(),
         Protocol::Number(number) => whole(number, ipv6),
     }
+}
+
+const fn plane(low: u32) -> Span<u32> {
+    Span { low, high: low | 0xffff }
 }
 
 const fn icmp_of(ipv6: bool) -> u8 {

@@ -34,6 +34,16 @@ pub(crate) fn merged<T: Number>(mut spans: Vec<Span<T>>) -> Vec<Span<T>> {
     spans
 }
 
+/// The values of `spans` that are not in `hole`.
+pub(crate) fn without<T: Number>(spans: &[Span<T>], hole: Span<T>) -> Vec<Span<T>> {
+    let parts = |span: &Span<T>| {
+        let below = hole.low.predecessor().map(|end| Span { low: span.low, high: span.high.min(end) });
+        let above = hole.high.successor().map(|start| Span { low: span.low.max(start), high: span.high });
+        [below, above].into_iter().flatten().filter(|part| part.low <= part.high)
+    };
+    spans.iter().flat_map(parts).collect()
+}
+
 /// An unsigned number that a field holds.
 pub(crate) trait Number: Copy + Ord + std::fmt::Debug {
     const ZERO: Self;
@@ -41,6 +51,9 @@ pub(crate) trait Number: Copy + Ord + std::fmt::Debug {
 
     /// The next one, if there is one.
     fn successor(self) -> Option<Self>;
+
+    /// The one before, if there is one.
+    fn predecessor(self) -> Option<Self>;
 
     /// `self - base`, which must not be negative, divided by 2^`shift`; capped to what a `usize` holds.
     fn bucket(self, base: Self, shift: u32) -> usize;
@@ -62,6 +75,9 @@ pub(crate) trait Field: Number {
 
     /// An address of this family.
     fn address(address: &IpAddr) -> Option<Self>;
+
+    /// The address that the number stands for.
+    fn ip(self) -> IpAddr;
 }
 
 macro_rules! number {
@@ -73,6 +89,10 @@ macro_rules! number {
             #[inline]
             fn successor(self) -> Option<Self> {
                 self.checked_add(1)
+            }
+
+            fn predecessor(self) -> Option<Self> {
+                self.checked_sub(1)
             }
 
             #[inline]
@@ -106,6 +126,10 @@ impl Field for u32 {
         let IpAddr::V4(v4) = address else { return None };
         Some(v4.to_bits())
     }
+
+    fn ip(self) -> IpAddr {
+        IpAddr::V4(std::net::Ipv4Addr::from_bits(self))
+    }
 }
 
 impl Field for u128 {
@@ -120,6 +144,10 @@ impl Field for u128 {
         let IpAddr::V6(v6) = address else { return None };
         Some(v6.to_bits())
     }
+
+    fn ip(self) -> IpAddr {
+        IpAddr::V6(std::net::Ipv6Addr::from_bits(self))
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +161,20 @@ mod tests {
         let spans = spans.map(|(low, high)| Span { low, high }).to_vec();
         let expected = [(0, 3), (5, 20), (22, 22), (u32::MAX - 5, u32::MAX)];
         assert_eq!(merged(spans), expected.map(|(low, high)| Span { low, high }));
+    }
+
+    #[test]
+    fn holes_are_cut_out() {
+        let spans = [(0, 9), (20, u32::MAX)].map(|(low, high)| Span { low, high });
+        let cut = |low, high| -> Vec<(u32, u32)> {
+            let left = without(&spans, Span { low, high });
+            left.into_iter().map(|span| (span.low, span.high)).collect()
+        };
+        assert_eq!(cut(3, 4), [(0, 2), (5, 9), (20, u32::MAX)]);
+        assert_eq!(cut(0, 25), [(26, u32::MAX)]);
+        assert_eq!(cut(10, 19), [(0, 9), (20, u32::MAX)]);
+        assert_eq!(cut(9, u32::MAX), [(0, 8)]);
+        assert_eq!(cut(0, u32::MAX), []);
     }
 
     #[test]

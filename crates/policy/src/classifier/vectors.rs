@@ -73,9 +73,7 @@ impl<T: Number> Dimension<T> {
     where
         T: 'a,
     {
-        let mut edges: Vec<Edge<T>> =
-            spans.enumerate().flat_map(|(rule, spans)| edges(rule, spans)).collect();
-        edges.sort_unstable_by_key(|edge| edge.at);
+        let edges = sorted_edges(spans);
         let mut bits = Bits::new(rules);
         let mut rows = RowsBuilder::new(&bits);
         let (mut starts, mut row_of) = (Vec::new(), Vec::new());
@@ -104,10 +102,17 @@ impl<T: Number> Dimension<T> {
 }
 
 /// From `at` on a rule matches, or no longer.
-struct Edge<T> {
-    at: T,
-    rule: usize,
-    begins: bool,
+pub(super) struct Edge<T> {
+    pub(super) at: T,
+    pub(super) rule: usize,
+    pub(super) begins: bool,
+}
+
+/// The edges of all rules' spans, ascending.
+pub(super) fn sorted_edges<'a, T: Number + 'a>(spans: impl Iterator<Item = &'a [Span<T>]>) -> Vec<Edge<T>> {
+    let mut edges: Vec<_> = spans.enumerate().flat_map(|(rule, spans)| edges(rule, spans)).collect();
+    edges.sort_unstable_by_key(|edge| edge.at);
+    edges
 }
 
 fn edges<T: Number>(rule: usize, spans: &[Span<T>]) -> impl Iterator<Item = Edge<T>> + '_ {

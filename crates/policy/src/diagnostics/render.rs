@@ -1,10 +1,12 @@
-//! Diagnostics with snippets of the source, drawn by `miette`.
+//! What is told of a file, with snippets of its text, drawn by `miette`.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 
-use super::{Diagnostic, Diagnostics, Place};
+use super::{Diagnostic, Diagnostics, Place, Related};
 
 /// How to draw a report; decided by whoever prints it, never by looking at the terminal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,39 +28,76 @@ impl Diagnostics {
     /// Every fault with the line it stands in and what is allowed there.
     #[must_use]
     pub fn render(&self, style: Style) -> String {
-        let theme = if style.colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-        let handler = GraphicalReportHandler::new_themed(theme)
-            .with_width(style.width.max(40))
-            .with_links(false)
-            .with_context_lines(1);
-        let mut drawn = String::new();
-        for diagnostic in &self.found {
-            let source = NamedSource::new(&diagnostic.file, self.source.clone());
-            let snippet = Snippet { diagnostic, source };
-            if handler.render_report(&mut drawn, &snippet).is_err() {
-                drawn.push_str(&diagnostic.to_string());
-            }
-            drawn.push('\n');
-        }
-        drawn
+        draw(&self.source, self.found.iter().map(Sketch::from), style)
     }
 }
 
-/// One fault together with the text it stands in.
+/// What is to be drawn of a fault or a finding.
+#[derive(Debug)]
+pub(crate) struct Sketch<'d> {
+    pub(crate) severity: miette::Severity,
+    pub(crate) code: &'d str,
+    pub(crate) message: &'d str,
+    pub(crate) help: Cow<'d, str>,
+    pub(crate) file: &'d str,
+    pub(crate) place: Place,
+    pub(crate) field: &'d str,
+    pub(crate) related: Vec<&'d Related>,
+}
+
+impl<'d> From<&'d Diagnostic> for Sketch<'d> {
+    fn from(diagnostic: &'d Diagnostic) -> Self {
+        Self {
+            severity: miette::Severity::Error,
+            code: diagnostic.code.as_str(),
+            message: &diagnostic.message,
+            help: Cow::Borrowed(&diagnostic.help),
+            file: &diagnostic.file,
+            place: diagnostic.place,
+            field: &diagnostic.field,
+            related: diagnostic.related.iter().collect(),
+        }
+    }
+}
+
+/// Draws one after the other, each followed by an empty line.
+pub(crate) fn draw<'d>(
+    source: &Arc<str>,
+    sketches: impl Iterator<Item = Sketch<'d>>,
+    style: Style,
+) -> String {
+    let theme = if style.colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(style.width.max(40))
+        .with_links(false)
+        .with_context_lines(1);
+    let mut drawn = String::new();
+    for sketch in sketches {
+        let source = NamedSource::new(sketch.file, Arc::clone(source));
+        let snippet = Snippet { sketch, source };
+        if handler.render_report(&mut drawn, &snippet).is_err() {
+            drawn.push_str(&snippet.to_string());
+        }
+        drawn.push('\n');
+    }
+    drawn
+}
+
+/// A sketch together with the text it speaks of.
 struct Snippet<'d> {
-    diagnostic: &'d Diagnostic,
-    source: NamedSource<std::sync::Arc<str>>,
+    sketch: Sketch<'d>,
+    source: NamedSource<Arc<str>>,
 }
 
 impl fmt::Debug for Snippet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.diagnostic, f)
+        fmt::Debug::fmt(&self.sketch, f)
     }
 }
 
 impl fmt::Display for Snippet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.diagnostic.message)
+        f.write_str(self.sketch.message)
     }
 }
 
@@ -66,11 +105,15 @@ impl std::error::Error for Snippet<'_> {}
 
 impl miette::Diagnostic for Snippet<'_> {
     fn code(&self) -> Option<Box<dyn fmt::Display + '_>> {
-        Some(Box::new(self.diagnostic.code.as_str()))
+        Some(Box::new(self.sketch.code))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(self.sketch.severity)
     }
 
     fn help(&self) -> Option<Box<dyn fmt::Display + '_>> {
-        Some(Box::new(&self.diagnostic.help))
+        Some(Box::new(&self.sketch.help))
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -78,11 +121,10 @@ impl miette::Diagnostic for Snippet<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let Place { offset, length, .. } = self.diagnostic.place;
-        let field = &self.diagnostic.field;
-        let label = if field.is_empty() { "here" } else { field };
+        let Place { offset, length, .. } = self.sketch.place;
+        let label = if self.sketch.field.is_empty() { "here" } else { self.sketch.field };
         let here = LabeledSpan::new_primary_with_span(Some(label.to_owned()), (offset, length));
-        let related = self.diagnostic.related.iter().map(|related| {
+        let related = self.sketch.related.iter().map(|related| {
             let Place { offset, length, .. } = related.place;
             LabeledSpan::new(Some(related.label.clone()), offset, length)
         });

@@ -74,35 +74,45 @@ impl<'t> Report<'t> {
     /// The faults in the order of their places.
     pub(crate) fn finish(mut self, file: &str) -> Diagnostics {
         self.findings.sort_by_key(|finding| finding.span);
-        let lines = Lines::new(self.text);
-        let fields = Fields::of(self.text);
-        let found =
-            self.findings.into_iter().map(|finding| lines.diagnostic(file, &fields, finding)).collect();
+        let layout = Layout::new(self.text);
+        let found = self.findings.into_iter().map(|finding| layout.diagnostic(file, finding)).collect();
         Diagnostics { source: Arc::from(self.text), found }
     }
 }
 
-/// Where the lines of a text start.
-struct Lines<'t> {
+/// Where the lines and fields of a text are.
+pub(crate) struct Layout<'t> {
     text: &'t str,
+    /// Where each line starts.
     starts: Vec<usize>,
+    fields: Fields,
 }
 
-impl<'t> Lines<'t> {
-    fn new(text: &'t str) -> Self {
+impl<'t> Layout<'t> {
+    pub(crate) fn new(text: &'t str) -> Self {
         let after_breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self { text, starts: std::iter::once(0).chain(after_breaks).collect() }
+        Self { text, starts: std::iter::once(0).chain(after_breaks).collect(), fields: Fields::of(text) }
     }
 
-    fn diagnostic(&self, file: &str, fields: &Fields, finding: Finding) -> Diagnostic {
+    /// The text at a place.
+    pub(crate) fn text(&self, place: Place) -> String {
+        self.text[place.offset..place.offset + place.length].to_owned()
+    }
+
+    /// The field at a place.
+    pub(crate) fn field(&self, place: Place) -> String {
+        self.fields.at(place.offset).to_owned()
+    }
+
+    fn diagnostic(&self, file: &str, finding: Finding) -> Diagnostic {
         let place = self.place(finding.span);
         let related = finding.related.map(|(span, label)| Related { label, place: self.place(span) });
         Diagnostic {
             code: finding.code,
             message: finding.message,
             file: file.to_owned(),
-            text: self.text[place.offset..place.offset + place.length].to_owned(),
-            field: fields.at(place.offset).to_owned(),
+            text: self.text(place),
+            field: self.field(place),
             place,
             help: finding.help,
             related,
@@ -110,7 +120,7 @@ impl<'t> Lines<'t> {
     }
 
     /// A span beyond the text or inside a character is moved to the nearest place before.
-    fn place(&self, span: Span) -> Place {
+    pub(crate) fn place(&self, span: Span) -> Place {
         let offset = self.text.floor_char_boundary(span.start);
         let end = self.text.floor_char_boundary(span.end).max(offset);
         let line = self.starts.partition_point(|start| *start <= offset);
@@ -124,7 +134,7 @@ mod tests {
     use super::*;
 
     fn place(text: &str, start: usize, end: usize) -> (usize, usize, usize) {
-        let place = Lines::new(text).place(Span { start, end });
+        let place = Layout::new(text).place(Span { start, end });
         (place.line, place.column, place.length)
     }
 

@@ -5,9 +5,9 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use super::grammar::{PROTOCOL_PATTERN, halves, keyword, one_cidr};
 use super::lex::{Word, behind, words};
 use super::suggest;
-use super::traffic::{Grammar, decimal, protocol};
+use super::traffic::{Grammar, decimal, idle, protocol};
 use super::value::{At, Item, Read, Text};
-use crate::diagnostics::{Code, Report};
+use crate::diagnostics::{Code, Report, Span};
 use crate::model::{AclAction, AclEntry, Cidr, Protocol, RuleNumber};
 
 const ACL_ENTRY: &str = "an entry such as `100 allow tcp 443 from 0.0.0.0/0`";
@@ -17,8 +17,12 @@ const CIDR: &str =
 /// An entry in a list of one direction of an ACL. What a fault hides is `None`.
 #[derive(Debug)]
 pub(crate) struct AclLine<const EGRESS: bool> {
+    /// Where the entry stands.
+    pub(crate) span: Span,
     pub(crate) number: Option<At<RuleNumber>>,
     pub(crate) entry: Option<AclEntry>,
+    /// Ports or types that mean nothing (NACL-12).
+    pub(crate) idle: Option<Span>,
 }
 
 impl<const EGRESS: bool> Read for AclLine<EGRESS> {
@@ -34,13 +38,12 @@ impl<const EGRESS: bool> Read for AclLine<EGRESS> {
             .last()
             .or(words.first())
             .and_then(|before| decision(&text, before, rest, keyword(EGRESS), report));
-        let entry = number.zip(entry).map(|(number, (action, protocol, cidr))| AclEntry {
-            number: number.value,
-            action,
-            protocol,
-            cidr,
+        let idle = entry.as_ref().and_then(|decision| decision.idle);
+        let entry = number.zip(entry).map(|(number, decision)| {
+            let Decision { action, protocol, cidr, .. } = decision;
+            AclEntry { number: number.value, action, protocol, cidr }
         });
-        Some(Self { number, entry })
+        Some(Self { span: text.span, number, entry, idle })
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
@@ -54,6 +57,13 @@ impl<const EGRESS: bool> Read for AclLine<EGRESS> {
     }
 }
 
+struct Decision {
+    action: AclAction,
+    protocol: Protocol,
+    cidr: Cidr,
+    idle: Option<Span>,
+}
+
 /// What stands behind the number of an ACL's entry.
 fn decision(
     text: &Text,
@@ -61,7 +71,7 @@ fn decision(
     words: &[Word<'_>],
     keyword: &str,
     report: &mut Report<'_>,
-) -> Option<(AclAction, Protocol, Cidr)> {
+) -> Option<Decision> {
     let action = action(text, words.first(), before, report);
     let (decided, rest) = words.split_first()?;
     let (traffic, peer) = halves(text, Some(decided), rest, keyword, report)?;
@@ -69,7 +79,9 @@ fn decision(
     let grammar = if matches!(cidr, Some(Cidr::V6(_))) { Grammar::AclV6 } else { Grammar::AclV4 };
     // Behind a word that is no action, it is unclear where the protocol begins.
     let protocol = action.and_then(|_| protocol(text, traffic, grammar, report));
-    Some((action?, of_family(protocol?, cidr?), cidr?))
+    let (action, cidr) = (action?, cidr?);
+    let protocol = of_family(protocol?, cidr);
+    Some(Decision { action, protocol, cidr, idle: idle(traffic, protocol) })
 }
 
 fn rule_number(text: &Text, word: Option<&Word<'_>>, report: &mut Report<'_>) -> Option<At<RuleNumber>> {

@@ -28,6 +28,7 @@ mod entry;
 mod file;
 mod grammar;
 mod lex;
+mod places;
 mod resolve;
 mod rule;
 mod scalar;
@@ -39,6 +40,7 @@ mod value;
 
 use toml::de::{DeTable, DeValue};
 
+pub(crate) use places::{Places, RulePlace};
 pub use schema::{schema, subschema};
 
 use crate::diagnostics::{Code, Diagnostics, Report, Span};
@@ -55,10 +57,16 @@ use value::{Item, Read};
 /// Every fault of the file, with its place and what is allowed there. Where the text is not TOML, only that is told:
 /// what the rest means cannot be known.
 pub fn load(source_name: &str, text: &str) -> Result<Vpc, Diagnostics> {
+    load_with_places(source_name, text).map(|(vpc, _)| vpc)
+}
+
+/// The same, and where everything stands.
+pub(crate) fn load_with_places(source_name: &str, text: &str) -> Result<(Vpc, Places), Diagnostics> {
     let mut report = Report::new(text);
-    let vpc = read(text, &mut report).and_then(|file| resolve::vpc(&file, &mut report));
-    match vpc {
-        Some(vpc) if report.is_empty() => Ok(vpc),
+    let file = read(text, &mut report);
+    let vpc = file.as_ref().and_then(|file| resolve::vpc(file, &mut report));
+    match (vpc, file) {
+        (Some(vpc), Some(file)) if report.is_empty() => Ok((vpc, Places::of(&file))),
         _ => Err(report.finish(source_name)),
     }
 }

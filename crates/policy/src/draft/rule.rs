@@ -8,7 +8,7 @@ use super::lex::{Word, joined, tail, words};
 use super::scalar::{Description, Id};
 use super::suggest;
 use super::table::table;
-use super::traffic::{Grammar, protocol};
+use super::traffic::{Grammar, idle, protocol};
 use super::value::{At, Field, Item, Read, Text};
 use crate::diagnostics::{Code, Report, Span};
 use crate::ids::IdKind;
@@ -29,6 +29,8 @@ pub(crate) struct RuleDraft {
     pub(crate) description: Option<String>,
     pub(crate) protocol: Option<Protocol>,
     pub(crate) peer: Option<PeerDraft>,
+    /// Ports or types that mean nothing (SG-12).
+    pub(crate) idle: Option<Span>,
 }
 
 /// Source or destination as written.
@@ -79,10 +81,10 @@ impl<const EGRESS: bool> Read for GroupRuleLine<EGRESS> {
             }
         };
         let text = table.rule.given()?;
-        let (protocol, peer) = group_rule(text, keyword(EGRESS), report);
+        let GroupRuleParts { protocol, peer, idle } = group_rule(text, keyword(EGRESS), report);
         let id = table.id.given().map(|id| id.0.clone());
         let description = table.description.given().map(|description| description.0.value.clone());
-        Some(Self(RuleDraft { span: text.span, id, description, protocol, peer }))
+        Some(Self(RuleDraft { span: text.span, id, description, protocol, peer, idle }))
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
@@ -101,11 +103,21 @@ impl<const EGRESS: bool> Read for GroupRuleLine<EGRESS> {
     }
 }
 
+#[derive(Default)]
+struct GroupRuleParts {
+    protocol: Option<Protocol>,
+    peer: Option<PeerDraft>,
+    idle: Option<Span>,
+}
+
 /// A group's rule; both of its halves are read, so that a fault in each is noted.
-fn group_rule(text: &Text, keyword: &str, report: &mut Report<'_>) -> (Option<Protocol>, Option<PeerDraft>) {
+fn group_rule(text: &Text, keyword: &str, report: &mut Report<'_>) -> GroupRuleParts {
     let words = words(text);
-    let Some((before, after)) = halves(text, None, &words, keyword, report) else { return (None, None) };
-    (protocol(text, before, Grammar::Group, report), peer(text, after, report))
+    let halves = halves(text, None, &words, keyword, report);
+    let Some((before, after)) = halves else { return GroupRuleParts::default() };
+    let protocol = protocol(text, before, Grammar::Group, report);
+    let idle = protocol.and_then(|protocol| idle(before, protocol));
+    GroupRuleParts { protocol, peer: peer(text, after, report), idle }
 }
 
 fn peer(text: &Text, words: &[Word<'_>], report: &mut Report<'_>) -> Option<PeerDraft> {

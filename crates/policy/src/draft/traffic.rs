@@ -3,7 +3,7 @@
 use super::lex::{Word, behind};
 use super::suggest;
 use super::value::Text;
-use crate::diagnostics::{Code, Report};
+use crate::diagnostics::{Code, Report, Span};
 use crate::model::Protocol;
 
 const PORTS: &str = "write a port 0 to 65535, a range such as 1000-2000, or `any`";
@@ -51,6 +51,12 @@ pub(crate) fn protocol(
         Some(other) => whole(ports, report, Protocol::Number(other)),
         None => whole(ports, report, Protocol::All),
     }
+}
+
+/// Where ports or types stand behind a protocol that is covered whole, whatever they are (SG-12, NACL-12).
+pub(crate) fn idle(words: &[Word<'_>], protocol: Protocol) -> Option<Span> {
+    let whole = matches!(protocol, Protocol::All | Protocol::Number(_));
+    words.get(1).filter(|word| whole && !is_any(word.text) && word.text != "0-65535").map(|word| word.span)
 }
 
 /// `Some(None)` stands for every protocol.

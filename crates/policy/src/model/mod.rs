@@ -94,6 +94,12 @@ impl Vpc {
         !self.ipv6_cidr_blocks.is_empty()
     }
 
+    /// Every CIDR block, IPv4 first.
+    pub fn blocks(&self) -> impl Iterator<Item = Cidr> + '_ {
+        let v4 = self.cidr_blocks.iter().copied().map(Cidr::V4);
+        v4.chain(self.ipv6_cidr_blocks.iter().copied().map(Cidr::V6))
+    }
+
     /// The Amazon DNS address: base of the primary IPv4 block + 2 (RES-1 (c)).
     #[must_use]
     pub fn dns_address(&self) -> Option<IpAddr> {

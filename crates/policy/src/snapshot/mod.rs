@@ -24,8 +24,8 @@ pub use names::{RuleName, RuleSlot};
 pub use reserved::Reserved;
 pub use rule_sets::{RuleOwner, RuleSet};
 
-use crate::classifier::ClassifierSize;
-use crate::model::{PrefixListIndex, Revocation, SubnetIndex, Vpc};
+use crate::classifier::{ClassifierSize, ResolvedGroup};
+use crate::model::{GroupIndex, PrefixListIndex, Revocation, SubnetIndex, Vpc};
 use lookup::Lookup;
 use policy::Policy;
 use reserved::Blocks;
@@ -175,6 +175,11 @@ impl Snapshot {
     #[must_use]
     pub fn ownership_stamp(&self) -> u64 {
         self.stamps.ownership
+    }
+
+    /// A group with its references replaced by what they stand for.
+    pub(crate) fn resolved_group(&self, group: GroupIndex) -> &ResolvedGroup {
+        self.policy.group(group)
     }
 
     /// The version of a prefix list of this generation: 1 for the first, then one more with each change of its entries

@@ -1,7 +1,7 @@
 //! Whatever the text, the reader answers: a VPC, or at least one fault with a place inside the text.
 
 use palisade_policy::diagnostics::Style;
-use palisade_policy::draft;
+use palisade_policy::lint::{Findings, lint};
 use proptest::prelude::*;
 
 use super::samples::samples;
@@ -69,7 +69,10 @@ fn mutate(text: &str, edits: &[(prop::sample::Index, usize, usize)]) -> String {
 
 /// Loads the text and looks at everything that can be made of the result.
 fn check(text: &str) {
-    let Err(faults) = draft::load("test.toml", text) else { return };
+    let faults = match lint("test.toml", text) {
+        Ok(findings) => return check_findings(text, &findings),
+        Err(faults) => faults,
+    };
     assert!(!faults.is_empty(), "refused without a reason:\n{text}");
     for fault in &faults {
         let place = fault.place;
@@ -80,6 +83,15 @@ fn check(text: &str) {
     assert_eq!(faults.to_string().is_empty(), faults.is_empty());
     serde_json::to_string(&faults).unwrap();
     assert!(!faults.render(Style::default()).is_empty());
+}
+
+fn check_findings(text: &str, findings: &Findings) {
+    for finding in findings {
+        let place = finding.place;
+        assert_eq!(text.get(place.offset..place.offset + place.length), Some(finding.text.as_str()));
+        assert!(!finding.help.is_empty(), "{finding}");
+    }
+    assert_eq!(findings.render(Style::default()).is_empty(), findings.is_empty());
 }
 
 proptest! {

@@ -1,9 +1,10 @@
 //! Rules as a configuration file writes them, in one canonical form.
 
-use palisade_policy::model::{AclAction, AclEntry, Direction, GroupRule, Peer, Protocol, Vpc};
+use crate::model::{AclAction, AclEntry, Direction, GroupRule, Peer, Protocol, Vpc};
 
 /// An entry of a network ACL, such as `100 allow tcp 443 from 0.0.0.0/0`.
-pub(crate) fn acl_entry(entry: &AclEntry, direction: Direction) -> String {
+#[must_use]
+pub fn acl_entry(entry: &AclEntry, direction: Direction) -> String {
     let action = match entry.action {
         AclAction::Allow => "allow",
         AclAction::Deny => "deny",
@@ -18,7 +19,8 @@ pub(crate) fn acl_entry(entry: &AclEntry, direction: Direction) -> String {
 }
 
 /// A rule of a security group, such as `tcp 22 from pl:offices`.
-pub(crate) fn group_rule(vpc: &Vpc, rule: &GroupRule, direction: Direction) -> String {
+#[must_use]
+pub fn group_rule(vpc: &Vpc, rule: &GroupRule, direction: Direction) -> String {
     let peer = match rule.peer {
         Peer::Cidr(cidr) => cidr.to_string(),
         Peer::Group(group) => format!("sg:{}", vpc[group].name),
@@ -28,7 +30,7 @@ pub(crate) fn group_rule(vpc: &Vpc, rule: &GroupRule, direction: Direction) -> S
     format!("{} {} {peer}", protocol(rule.protocol), preposition(direction))
 }
 
-fn protocol(protocol: Protocol) -> String {
+pub(crate) fn protocol(protocol: Protocol) -> String {
     match protocol {
         Protocol::All => "all".to_owned(),
         Protocol::Tcp { from, to } => format!("tcp {}", ports(from, to)),
@@ -56,7 +58,8 @@ fn type_and_code(icmp_type: Option<u8>, code: Option<u8>) -> String {
 }
 
 /// `from` or `to`.
-pub(crate) const fn preposition(direction: Direction) -> &'static str {
+#[must_use]
+pub const fn preposition(direction: Direction) -> &'static str {
     match direction {
         Direction::Ingress => "from",
         Direction::Egress => "to",
