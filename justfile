@@ -19,6 +19,11 @@ fmt:
 unit:
     scripts/test.sh unit
 
+# Model checks of what threads share: connection entries, the table, publication
+models *options:
+    RUSTFLAGS='--cfg palisade_loom' cargo test --profile storm --target-dir target/models --lib \
+        -p palisade-conntrack -p palisade-publication {{ options }}
+
 # Random worlds against the oracle written from the specification (options of tests/oracle/run.py)
 oracle *options='--seed 1 --packets 20000':
     cargo build -p palisade

@@ -16,7 +16,7 @@ usage: test.sh [lint] [unit] [fuzz] [netns]
 Without arguments, all of them:
 
 lint    rustfmt, clippy, cargo-deny, cargo-machete, typos, shellcheck, rustdoc, the coverage of the specification
-unit    unit, property and scenario tests, documentation examples, the oracle
+unit    unit, property and scenario tests, documentation examples, model checks of what threads share, the oracle
 fuzz    the bodies of the fuzz targets, optimised, on stable Rust (PALISADE_FUZZ_ITERATIONS each)
 netns   the release daemon between network namespaces, with real tools and crafted frames; the comparison with Linux's
         connection tracker; the scenarios on real devices; the demo (needs root)
@@ -82,6 +82,8 @@ prepare_unit() {
 
 unit() {
     step unit cargo test --locked --no-fail-fast --workspace --exclude palisade-tests --exclude palisade-fuzz --exclude palisade-benches
+    RUSTFLAGS='--cfg palisade_loom -D warnings' step models \
+        cargo test --locked --profile storm --target-dir target/models --lib -p palisade-conntrack -p palisade-publication
     step oracle-build cargo build --quiet --locked -p palisade
     PALISADE_BIN=$ROOT/target/debug/palisade step oracle python3 tests/oracle/run.py --seed 1 --packets 20000
 }

@@ -8,11 +8,11 @@
 //!   consulted; nothing is refreshed and nothing opened.
 //! - The entry closes before a refresh by a SYN: the SYN has passed as part of the old connection and leaves it alone.
 //! - Places are taken before an entry becomes visible and given back by the killer, so that no moment sees more
-//!   entries than the allowance (CT-70).
+//!   entries than the allowance (CT-70). The timer gives them back before it lets go of its lock, so that a packet that
+//!   finds nothing due finds the places of what has expired (CT-73).
 
 use std::sync::Arc;
 
-use dashmap::{Entry, OccupiedEntry};
 use palisade_packet::{Direction, IpPacket};
 
 use crate::conn::{Conn, Expiry, Offer};
@@ -24,6 +24,7 @@ use crate::plan::{Act, Plan, Refused, Rights};
 use crate::record::{EntryRecord, Imported};
 use crate::state::Side;
 use crate::step::Step;
+use crate::sync::{Entry, OccupiedEntry};
 use crate::table::ConnTable;
 use crate::tally::End;
 use crate::time::Instant;
@@ -120,7 +121,8 @@ impl ConnTable {
                 Attempt::Again => {}
                 Attempt::NoPlace(why) => {
                     refused = why;
-                    if !self.make_room(why, &opening.instance, opening.now) {
+                    let allowance = (&*opening.instance, opening.owner.max_tracked);
+                    if !self.make_room(why, allowance, opening.now) {
                         break;
                     }
                 }
@@ -235,3 +237,8 @@ impl Opening<'_> {
         Arc::new(conn)
     }
 }
+
+#[cfg(test)]
+#[cfg(palisade_loom)]
+#[path = "commit_models.rs"]
+mod models;

@@ -13,7 +13,7 @@
 //! consistent, so at least one of the two sees the other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use palisade_packet::{Direction, IpPacket, Transport};
 
@@ -24,6 +24,7 @@ use crate::owner::TimeOuts;
 use crate::plan::Rights;
 use crate::state::{Kind, Side, State, TimeOutClass};
 use crate::step::{Step, step};
+use crate::sync::AtomicU64;
 use crate::time::{Instant, nanos};
 use crate::window::Windows;
 use crate::word::{StateWord, Word};
@@ -203,12 +204,13 @@ impl Conn {
             if !accept(from, to) {
                 return Err(Offer::Moves);
             }
+            // Before the word: who sees a segment's state may judge a reset by what the segment said (CT-46).
+            self.note(side, from, packet);
             match self.word.refresh(seen, to, now) {
                 Ok(left) => break (from, left),
                 Err(changed) => seen = changed,
             }
         };
-        self.note(side, from, packet);
         self.set_time_outs(from.kind(), time_outs);
         self.arm(now);
         Ok(left)
@@ -396,6 +398,12 @@ fn configured(kind: Kind, time_outs: &TimeOuts) -> [u64; 2] {
 }
 
 #[cfg(test)]
+#[cfg(palisade_loom)]
+#[path = "conn_models.rs"]
+pub(crate) mod models;
+
+#[cfg(test)]
+#[cfg(not(palisade_loom))]
 mod tests {
     use super::*;
 

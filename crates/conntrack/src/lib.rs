@@ -15,6 +15,7 @@
 //! | `conn`, `word`, `window`, `opener` | one entry, its atomics |
 //! | `instance`, `wheel` | allowance and timer of an instance |
 //! | `record` | entries that outlive the process |
+//! | `sync` | what threads meet at; swapped for the model checker's by `--cfg palisade_loom` |
 //!
 //! *Threads.* Any thread may touch any entry. Whatever must be decided once is decided by a compare-and-swap on the
 //! entry's state word, which holds state, last-seen stamp and dead bit together. Locks, in the order they may be nested:
@@ -33,6 +34,9 @@ mod conn;
 mod handle;
 mod instance;
 mod key;
+#[cfg(test)]
+#[cfg(palisade_loom)]
+mod models;
 mod opener;
 mod owner;
 mod plan;
@@ -40,6 +44,7 @@ mod reclaim;
 mod record;
 mod state;
 mod step;
+mod sync;
 mod table;
 mod tally;
 mod time;

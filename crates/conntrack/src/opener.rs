@@ -7,10 +7,12 @@
 //!
 //! Five bytes, which the alignment of an entry left free: an entry is no larger for them.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use palisade_packet::{IpPacket, Transport};
 use serde::{Deserialize, Serialize};
+
+use crate::sync::AtomicU32;
 
 /// What rules saw of the packet that opened an entry and the entry's key does not say.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -61,6 +63,7 @@ fn fold(stamp: u64) -> u32 {
 }
 
 #[cfg(test)]
+#[cfg(not(palisade_loom))]
 mod tests {
     use super::*;
 

@@ -76,30 +76,34 @@ impl ConnTable {
         removed
     }
 
-    /// Tries to free a place for a new entry (CT-73). False if there is nothing to free.
-    pub(crate) fn make_room(&self, why: Refused, instance: &Arc<Instance>, now: Instant) -> bool {
+    /// Tries to free a place for a new entry (CT-73). False if there is none and nothing to free.
+    ///
+    /// Looks for a place once more after finding nothing due: another thread may have reclaimed it all meanwhile.
+    pub(crate) fn make_room(&self, why: Refused, (instance, max): (&Instance, u32), now: Instant) -> bool {
         let mut budget = SEARCH;
         match why {
-            Refused::Allowance => self.reclaim_until(instance, now, &mut budget, true) > 0,
+            Refused::Allowance => {
+                self.reclaim_until(instance, now, &mut budget, true) > 0 || instance.tracked() < max
+            }
             Refused::TableFull => {
                 let mut freed = 0;
                 self.instances.visit_from(0, |instance| {
                     freed += self.reclaim_until(instance, now, &mut budget, true);
                     freed == 0 && budget > 0
                 });
-                freed > 0
+                freed > 0 || self.tally.has_room()
             }
         }
     }
 
     /// Reclaims the expired entries of one instance; returns how many.
-    pub(crate) fn reclaim(&self, instance: &Arc<Instance>, now: Instant, budget: &mut usize) -> usize {
+    pub(crate) fn reclaim(&self, instance: &Instance, now: Instant, budget: &mut usize) -> usize {
         self.reclaim_until(instance, now, budget, false)
     }
 
     fn reclaim_until(
         &self,
-        instance: &Arc<Instance>,
+        instance: &Instance,
         now: Instant,
         budget: &mut usize,
         one_is_enough: bool,
@@ -108,11 +112,11 @@ impl ConnTable {
         while *budget > 0 && instance.has_due(now) && !(one_is_enough && reclaimed > 0) {
             let (mut chunk, mut killed) = (CHUNK.min(*budget), Vec::new());
             let given = chunk;
-            instance.advance(now, &mut chunk, &mut killed);
+            instance.advance(now, &mut chunk, &mut killed, |conn| self.count_end(conn, End::Expired));
             *budget -= given - chunk;
             reclaimed += killed.len();
             for conn in &killed {
-                self.bury(conn, End::Expired);
+                self.take_out(conn);
             }
             if given == chunk {
                 break;
@@ -121,10 +125,14 @@ impl ConnTable {
         reclaimed
     }
 
-    /// For the one who killed it: gives the place back, then takes the entry out of the map unless a successor already
-    /// stands there. Holds no lock of a timer.
+    /// For the one who killed it: gives the place back, then takes the entry out of the map. Holds no lock of a timer.
     pub(crate) fn bury(&self, conn: &Arc<Conn>, how: End) {
         self.count_end(conn, how);
+        self.take_out(conn);
+    }
+
+    /// Takes a dead entry out of the map unless a successor already stands there.
+    fn take_out(&self, conn: &Arc<Conn>) {
         self.map.remove_if(conn.key(), |_, standing| Arc::ptr_eq(standing, conn));
     }
 
@@ -135,6 +143,7 @@ impl ConnTable {
 }
 
 #[cfg(test)]
+#[cfg(not(palisade_loom))]
 mod tests {
     use std::time::Duration;
 

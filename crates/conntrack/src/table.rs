@@ -1,9 +1,7 @@
 //! The table: look-ups, which change nothing, and what the control side asks for.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
-use dashmap::DashMap;
 use foldhash::quality::RandomState;
 use palisade_packet::{Direction, Icmp, IpPacket, Transport};
 
@@ -16,6 +14,7 @@ use crate::owner::Zone;
 use crate::plan::{Act, Consult, Plan};
 use crate::record::{EntryRecord, Imported};
 use crate::step::Step;
+use crate::sync::{AtomicU32, DashMap};
 use crate::tally::Tally;
 use crate::time::Instant;
 use crate::view::{ConnTotals, ConnView};

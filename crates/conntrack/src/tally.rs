@@ -1,7 +1,8 @@
 //! Counts of entries: the table's capacity, and conservation law 3.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
+use crate::sync::AtomicU64;
 use crate::view::ConnTotals;
 
 /// How an entry ended.
@@ -47,6 +48,10 @@ impl Tally {
             self.created.fetch_add(1, Ordering::Relaxed);
         }
         room
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.alive.load(Ordering::Acquire) < self.capacity
     }
 
     /// Counts a birth in the place of an entry that a SYN replaces (CT-45).

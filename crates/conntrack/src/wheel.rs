@@ -116,6 +116,7 @@ impl Wheel {
     }
 
     #[cfg(test)]
+    #[cfg(not(palisade_loom))]
     pub(crate) fn handles(&self) -> usize {
         self.slots.iter().map(Vec::len).sum::<usize>() + self.turning.len() + self.soon.len()
     }
@@ -202,3 +203,8 @@ impl PartialEq for Handle {
 }
 
 impl Eq for Handle {}
+
+#[cfg(test)]
+#[cfg(palisade_loom)]
+#[path = "wheel_models.rs"]
+mod models;

@@ -4,12 +4,13 @@
 //! judgements on the other side, and each judgement needs one word of each kind; so there is nothing that could be seen
 //! half changed. Acknowledgement and window share a word because they bound one interval together.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use palisade_packet::{Tcp, TcpFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::state::{Side, State};
+use crate::sync::AtomicU64;
 
 const PRESENT: u64 = 1 << 63;
 const SCALED: u64 = 1 << 40;

@@ -96,7 +96,7 @@ impl Dataplane {
         options: Options,
     ) -> Result<Self, RuntimeError> {
         let rule_slots = snapshot.rule_slots();
-        let publication = Arc::new(Publication::new(snapshot, PortTable::default()));
+        let publication = Arc::new(Publication::new(snapshot, PortTable::default(), Snapshot::generation));
         let crew = Crew::muster(&judge, &publication, &options)?;
         crew.make_room(rule_slots);
         let dataplane = Self { judge, options, publication, crew, control: Mutex::default() };
@@ -118,10 +118,10 @@ impl Dataplane {
         let mut control = self.control();
         let control = &mut *control;
         self.crew.make_room(snapshot.rule_slots());
-        let (old, epoch) = self.publication.publish_snapshot(snapshot);
+        let (old, epoch) = self.publication.publish_policy(snapshot);
         control.unretired.push(old);
         self.await_epoch(epoch)?;
-        let new = self.publication.snapshot();
+        let new = self.publication.policy();
         for old in control.unretired.drain(..) {
             self.judge.retire(&control.counters, &old, &new, self.now());
         }
@@ -199,7 +199,7 @@ impl Dataplane {
     /// The policy published last.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.publication.snapshot()
+        self.publication.policy()
     }
 
     /// How often a rule has decided, in packets.
@@ -220,7 +220,7 @@ impl Dataplane {
     pub fn status(&self) -> RuntimeStatus {
         let control = self.control();
         self.judge.advance(&control.counters, self.now(), 0);
-        let snapshot = self.publication.snapshot();
+        let snapshot = self.publication.policy();
         let mut workers = self.crew.status();
         for attached in control.ports.values() {
             workers[attached.worker].ports += 1;

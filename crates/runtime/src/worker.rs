@@ -193,7 +193,7 @@ impl Worker {
         *resting |= inlet.is_resting();
         *now = parts.clock.now();
         if filled {
-            let Reader { snapshot, ports, .. } = &parts.reader;
+            let (snapshot, ports) = (parts.reader.policy(), parts.reader.ports());
             let scene = Scene { judge: &*parts.judge, snapshot, ports, now: *now };
             forwarder.forward(scene, &inlet.port, burst);
             *spin_until = now.monotonic + parts.spin;
