@@ -42,8 +42,16 @@ pub(crate) struct Lab {
     interrupt: Interrupt,
     /// Devices that were made; those that no data plane has are free.
     devices: Mutex<Vec<Arc<Device>>>,
+    served: Mutex<Served>,
     /// The ends of veth pairs that daemons take over. Outlives the devices, whose ports are open in it.
     fabric: Namespace,
+}
+
+/// How many ports were served, by the kind of their devices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Served {
+    pub(crate) taps: usize,
+    pub(crate) packets: usize,
 }
 
 impl Lab {
@@ -62,7 +70,8 @@ impl Lab {
         stay_on_one_cpu().map_err(|error| Failure::new(error, ""))?;
         let fabric = Namespace::silent(&leftovers::fresh_name("fabric"));
         let fabric = fabric.map_err(|error| Failure::new(error, ""))?;
-        Ok(Arc::new(Self { attach, interrupt, devices: Mutex::default(), fabric }))
+        let (devices, served) = Default::default();
+        Ok(Arc::new(Self { attach, interrupt, devices, served, fabric }))
     }
 
     /// A stage for the scenario of a file.
@@ -76,6 +85,19 @@ impl Lab {
     /// Whether somebody wants it to end.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.interrupt.came()
+    }
+
+    /// Ports that had a device so far; one that was opened again counts again.
+    pub(crate) fn served(&self) -> Served {
+        *self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_served(&self, kind: Kind) {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        *match kind {
+            Kind::Tap => &mut served.taps,
+            Kind::Packet => &mut served.packets,
+        } += 1;
     }
 
     /// A free device of a kind; makes one if there is none.

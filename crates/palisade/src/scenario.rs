@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cli::{Format, Scenario};
 use crate::failure::{Exit, Failure as Failed};
-use crate::lab::Lab;
+use crate::lab::{Lab, Served};
 use crate::screen::{BAD, GOOD, NOTABLE, Screen};
 use crate::table::{Column, Table};
 
@@ -40,7 +40,7 @@ pub(crate) fn play(screen: &mut Screen, request: &Scenario) -> io::Result<Exit> 
     bar.finish_and_clear();
     let count = Count::of(&played);
     if screen.format == Format::Table {
-        tell(&mut *screen.out, &played, &count.text(lab.is_some()))?;
+        tell(&mut *screen.out, &played, &count.text(lab.as_deref()))?;
     }
     if count.passed < request.at_least {
         let what = format_args!("{} passed, fewer than the {} asked for", count.passed, request.at_least);
@@ -92,10 +92,13 @@ impl Count {
         count
     }
 
-    fn text(self, on_devices: bool) -> String {
+    fn text(self, lab: Option<&Lab>) -> String {
         let Self { passed, failed, not_playable } = self;
-        let rest = if on_devices { format!(", {not_playable} not playable") } else { String::new() };
-        format!("{passed} passed, {failed} failed{rest}")
+        let lab = lab.map(|lab| {
+            let Served { taps, packets } = lab.served();
+            format!(", {not_playable} not playable; {taps} ports were TAPs, {packets} packet sockets")
+        });
+        format!("{passed} passed, {failed} failed{}", lab.unwrap_or_default())
     }
 }
 

@@ -68,9 +68,11 @@ impl Devices for Places {
             PortSpec::Packet(packet) => (packet.offload, packet.mtu),
         };
         let failed = |error: &dyn std::fmt::Display| Failure::new(format_args!("{}: {error}", plan.name), "");
-        let device = self.lab.device(self.kind(&plan.name), offload).map_err(|error| failed(&error))?;
+        let kind = self.kind(&plan.name);
+        let device = self.lab.device(kind, offload).map_err(|error| failed(&error))?;
         let port = device.lend().map_err(|error| failed(&error))?;
         let port = port.ok_or_else(|| failed(&"its device is in use"))?;
+        self.lab.note_served(kind);
         let mut taken = self.taken();
         // A device that serves another port now is watched as that one's.
         taken.devices.retain(|_, known| !Arc::ptr_eq(known, &device));

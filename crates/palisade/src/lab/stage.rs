@@ -15,6 +15,7 @@ use palisade_conntrack::ConnView;
 use palisade_engine::{Explanation, Received, Selection};
 use palisade_io::{Burst, TakeoverMethod};
 use palisade_packet::{Body, Offload, VnetHeader, parse};
+use palisade_policy::model::Daemon as DaemonSettings;
 use palisade_policy::{CompiledEni, RuleSlot, Snapshot, draft};
 use palisade_runtime::{Clock, ClockHand};
 use palisade_scenario::notation::Frame;
@@ -59,8 +60,7 @@ impl LabStage {
         let mut file = memory_file().map_err(|error| failed(&error))?;
         write(&mut file, &text).map_err(|error| failed(&error))?;
         let hand = ClockHand::new();
-        // Ports are dealt to workers, so that the two directions of a flow meet different ones.
-        vpc.daemon.workers = vpc.daemon.workers.max(2);
+        suit(&mut vpc.daemon);
         let engine = engine(&vpc);
         let witness = Arc::new(Witness::new(Arc::clone(&engine)));
         let settings = Settings {
@@ -248,6 +248,14 @@ fn came_as_sent(device: &Device, frame: &Frame, heard: &[Heard]) -> bool {
 fn meaning(vnet: VnetHeader, frame: &[u8]) -> Option<Result<Offload, palisade_packet::BadOffload>> {
     let offload = vnet.check(&parse(frame).ok()?);
     Some(if offload == Ok(Offload::Valid) { Ok(Offload::None) } else { offload })
+}
+
+/// Ports are dealt to workers, so that the two directions of a flow meet different ones. Memory for more connections and
+/// flows than a scenario has would be taken, cleared and given back for each.
+fn suit(daemon: &mut DaemonSettings) {
+    daemon.workers = daemon.workers.max(2);
+    daemon.max_connections = daemon.max_connections.min(65_536);
+    daemon.flow_cache = daemon.flow_cache.min(4_096);
 }
 
 fn failed(error: &dyn std::fmt::Display) -> Halt {

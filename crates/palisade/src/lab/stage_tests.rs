@@ -4,7 +4,7 @@ use palisade_io::namespaces;
 use palisade_scenario::notation;
 
 use super::super::interrupt::Interrupt;
-use super::super::leftovers;
+use super::super::{Served, leftovers};
 use super::*;
 use crate::cli::Attach;
 
@@ -160,6 +160,28 @@ fn devices_serve_one_scenario_after_the_other_and_go_with_the_laboratory() {
     drop(lab);
     let left = namespaces().unwrap();
     assert!(names.iter().all(|name| !left.contains(name)), "{left:?}");
+}
+
+#[test]
+fn ports_are_counted_by_the_kind_of_their_devices() {
+    for (attach, taps, packets) in [(Attach::Tap, 4, 0), (Attach::Packet, 0, 4), (Attach::Mixed, 2, 2)] {
+        let lab = lab(attach);
+        drop(stage(&lab));
+        drop(stage(&lab));
+        assert_eq!(lab.served(), Served { taps, packets }, "{attach:?}");
+    }
+}
+
+#[test]
+fn a_panic_leaves_no_namespace_behind() {
+    let lab = lab(Attach::Mixed);
+    let fabric = lab.fabric.name().to_owned();
+    let play = std::thread::spawn(move || {
+        let stage = stage(&lab);
+        panic!("in the middle of {} steps", stage.sent);
+    });
+    assert!(play.join().is_err());
+    assert!(!namespaces().unwrap().contains(&fabric));
 }
 
 #[test]
