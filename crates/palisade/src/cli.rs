@@ -14,8 +14,8 @@ pub(crate) use lint::Lint;
 const AFTER_HELP: &str = "\
 Exit status:
   0  it is done, or the answer is yes
-  1  the answer is no: a configuration has errors, a reload is refused, a packet is not delivered (explain --exit-code),
-     no connection is meant (conns kill), a finding is denied (lint --deny)
+  1  the answer is no: a configuration has errors, a reload is refused, a scenario fails, a packet is not delivered
+     (explain --exit-code), no connection is meant (conns kill), a finding is denied (lint --deny)
   2  the command line is wrong: an option, a packet that is none, a name that the VPC does not have
   3  no daemon answers: none runs, several run and none was named, or its socket may not be opened
   4  something failed: a file cannot be read, a device cannot be opened, another daemon is at work

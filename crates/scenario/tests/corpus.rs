@@ -12,7 +12,7 @@ fn corpus() -> Vec<PathBuf> {
 #[test]
 fn every_scenario_passes() {
     let files = corpus();
-    assert!(files.len() >= 240, "the corpus is incomplete: {files:?}");
+    assert!(files.len() >= 320, "the corpus is incomplete: {files:?}");
     let mut failed = Vec::new();
     for file in files {
         match run_file(&file) {
