@@ -252,15 +252,15 @@ fn groups(object: &mut Table) -> Result<&mut Vec<Value>, String> {
     strings(object, "groups")
 }
 
-/// The list that an address belongs to. A single IPv6 address becomes a list of one.
+/// The list that an address belongs to. A single IPv6 address becomes the first of the list.
 fn addresses(object: &mut Table, address: IpAddr) -> Result<&mut Vec<Value>, String> {
     if address.is_ipv4() {
         return strings(object, "secondary_addresses");
     }
-    if let Some(single) = object.remove("ipv6_address") {
-        object.insert("ipv6_addresses".to_owned(), Value::Array(vec![single]));
-    }
-    strings(object, "ipv6_addresses")
+    let single = object.remove("ipv6_address");
+    let list = strings(object, "ipv6_addresses")?;
+    list.splice(..0, single);
+    Ok(list)
 }
 
 /// Takes out the first text, or rule with a text, that is wanted.
@@ -336,6 +336,11 @@ ipv6_address = "2001:db8::1"
             eni("assign eni:e 2001:db8::2").contains(r#"ipv6_addresses = ["2001:db8::1", "2001:db8::2"]"#)
         );
         assert!(eni("unassign eni:e 2001:db8:0::1").contains("ipv6_addresses = []"));
+        let mut both: Table = toml::from_str(WORLD).unwrap();
+        let list = Value::from(vec!["2001:db8::2"]);
+        both["eni"]["e"].as_table_mut().unwrap().insert("ipv6_addresses".to_owned(), list);
+        "unassign eni:e 2001:db8::2".parse::<Change>().unwrap().apply(&mut both).unwrap();
+        assert!(both["eni"]["e"].to_string().contains(r#"ipv6_addresses = ["2001:db8::1"]"#), "{both}");
         let time_out = eni(r#"set eni:e connection_tracking.udp "60s""#);
         assert!(time_out.contains(r#"connection_tracking = { udp = "60s" }"#), "{time_out}");
     }
