@@ -78,23 +78,47 @@ impl Way {
         (Self { entries: entries.collect() }, rules)
     }
 
-    /// The entry of a row that decides about a service.
-    pub(super) fn decides(&self, row: &Row, service: u32) -> Option<&WayEntry> {
-        let covers = |entry: &&WayEntry| entry.services.iter().any(|span| span.contains(service));
-        row.iter().map(|&at| &self.entries[at as usize]).find(covers)
+    /// A span of services cut where another entry matches, each with the first one that does.
+    pub(super) fn pieces(&self, row: &Row, span: Span<u32>) -> Vec<Piece<'_>> {
+        let edges = self.service_edges(row, span);
+        let mut matching: BTreeSet<u32> = BTreeSet::new();
+        let mut pieces = Vec::new();
+        let mut low = span.low;
+        for here in edges.chunk_by(|a, b| a.0 == b.0) {
+            let at = here[0].0;
+            if at > low {
+                pieces.push((Span { low, high: at - 1 }, self.first(&matching)));
+                low = at;
+            }
+            for &(_, entry, begins) in here {
+                if begins {
+                    matching.insert(entry)
+                } else {
+                    matching.remove(&entry)
+                };
+            }
+        }
+        pieces.push((Span { low, high: span.high }, self.first(&matching)));
+        pieces
     }
 
-    /// A span of services cut where another entry decides.
-    pub(super) fn pieces(&self, row: &Row, span: Span<u32>) -> Vec<Piece<'_>> {
-        let entries = row.iter().map(|&at| &self.entries[at as usize]);
-        let edges = entries
-            .flat_map(|entry| &entry.services)
-            .flat_map(|span| [Some(span.low), span.high.checked_add(1)]);
-        let inside = edges.flatten().filter(|&edge| span.low < edge && edge <= span.high);
-        let starts: BTreeSet<u32> = inside.chain([span.low]).collect();
-        let ends = starts.iter().skip(1).map(|start| start - 1).chain([span.high]);
-        let pieces = starts.iter().zip(ends).map(|(&low, high)| Span { low, high });
-        pieces.map(|piece| (piece, self.decides(row, piece.low))).collect()
+    fn first(&self, matching: &BTreeSet<u32>) -> Option<&WayEntry> {
+        matching.first().map(|&entry| &self.entries[entry as usize])
+    }
+
+    /// Where entries of a row begin to match inside a span, and where they end: service, entry, and which of the two.
+    fn service_edges(&self, row: &Row, span: Span<u32>) -> Vec<(u32, u32, bool)> {
+        let touching = |services: &&Span<u32>| services.low <= span.high && span.low <= services.high;
+        let of_entry = |&entry: &u32| {
+            let services = self.entries[entry as usize].services.iter().filter(touching);
+            services.flat_map(move |services| {
+                let end = services.high.checked_add(1).filter(|end| *end <= span.high);
+                [Some((services.low.max(span.low), entry, true)), end.map(|end| (end, entry, false))]
+            })
+        };
+        let mut edges: Vec<_> = row.iter().flat_map(of_entry).flatten().collect();
+        edges.sort_unstable();
+        edges
     }
 
     /// What denies a part of a span; `None`: all of it is allowed.
