@@ -77,7 +77,7 @@ impl Engine {
                 link.write(frame);
                 Outcome::of(delivery.map_or_else(Verdict::Drop, Verdict::Deliver), packets)
             }
-            Some(Action::Drop(reason)) => {
+            Some(Action::Drop { reason, .. }) => {
                 lane.counters.dropped(reason, packets);
                 Outcome::of(Verdict::Drop(reason), packets)
             }

@@ -22,8 +22,8 @@ const SETTLE_AFTER: u64 = 1_000_000_000;
 pub(crate) enum Action {
     /// Out by the port of an ENI with new MAC addresses, if it is not larger than `mtu`.
     Deliver { to: EniKey, link: Link, mtu: u16 },
-    /// Dropped.
-    Drop(DropReason),
+    /// Dropped, if it is not larger than `mtu`: the path is looked at before the receiver's side (RT-63).
+    Drop { reason: DropReason, mtu: u16 },
 }
 
 /// What the engine shows a cached flow.
@@ -148,12 +148,9 @@ impl Flow {
 
     /// Whether a packet of the flow is of the kind that the result speaks of.
     fn suits(&self, inbound: &Inbound<'_>, ip: &IpPacket) -> bool {
-        match self.action {
-            Action::Deliver { mtu, .. } => {
-                is_plain(ip) && inbound.offload.largest_ip_len(ip) <= u32::from(mtu)
-            }
-            Action::Drop(_) => is_plain(ip) || self.stays_outside(),
-        }
+        let (Action::Deliver { mtu, .. } | Action::Drop { mtu, .. }) = self.action;
+        let fits = || inbound.offload.largest_ip_len(ip) <= u32::from(mtu);
+        self.stays_outside() || (is_plain(ip) && (self.b.is_none() || fits()))
     }
 
     /// Whether the sender's side refuses the packet, and no entry has a say: then SYN, FIN and RST get what others get.
@@ -285,12 +282,18 @@ fn action(walked: &Walked, snapshot: &Snapshot) -> Option<Action> {
     match walked.verdict {
         Verdict::Deliver(delivery) if delivery.fragment.is_none() => {
             let PortKey::Eni(to) = delivery.to else { return None };
-            let mtu = snapshot.eni(to)?.mtu.min(VPC_MTU);
-            Some(Action::Deliver { to, link: walked.link?, mtu })
+            Some(Action::Deliver { to, link: walked.link?, mtu: mtu_of(snapshot, to)? })
         }
-        Verdict::Drop(reason) if is_policy(reason) => Some(Action::Drop(reason)),
+        Verdict::Drop(reason) if is_policy(reason) => {
+            let mtu = walked.b.map_or(Some(u16::MAX), |side| mtu_of(snapshot, side.eni))?;
+            Some(Action::Drop { reason, mtu })
+        }
         _ => None,
     }
+}
+
+fn mtu_of(snapshot: &Snapshot, eni: EniKey) -> Option<u16> {
+    Some(snapshot.eni(eni)?.mtu.min(VPC_MTU))
 }
 
 /// Reasons that depend on nothing but the flow and the policy.
