@@ -25,9 +25,19 @@ models *options:
         -p palisade-conntrack -p palisade-publication {{ options }}
 
 # Random worlds against the oracle written from the specification (options of tests/oracle/run.py)
-oracle *options='--seed 1 --packets 20000':
+oracle *options='--seed 1 --packets 20000 --jobs 2':
     cargo build -p palisade
     python3 tests/oracle/run.py {{ options }}
+
+# The same with an optimised binary, for long runs
+oracle-long *options='--packets 1000000':
+    cargo build --profile storm -p palisade
+    PALISADE_BIN=target/storm/palisade python3 tests/oracle/run.py --jobs $(nproc) {{ options }}
+
+# Whether the oracle notices when one of its statements is made wrong
+oracle-teeth *options='--jobs 2':
+    cargo build --profile storm -p palisade
+    PALISADE_BIN=target/storm/palisade python3 tests/oracle/teeth.py {{ options }}
 
 # The same traces through Palisade and through Linux's connection tracker, with a table (root)
 conntrack:

@@ -85,7 +85,10 @@ unit() {
     RUSTFLAGS='--cfg palisade_loom -D warnings' step models \
         cargo test --locked --profile storm --target-dir target/models --lib -p palisade-conntrack -p palisade-publication
     step oracle-build cargo build --quiet --locked -p palisade
-    PALISADE_BIN=$ROOT/target/debug/palisade step oracle python3 tests/oracle/run.py --seed 1 --packets 20000
+    export PALISADE_BIN=$ROOT/target/debug/palisade
+    step oracle python3 tests/oracle/run.py --seed 1 --packets 20000 --jobs "$(nproc)" --every-branch
+    step oracle-fresh python3 tests/oracle/run.py --packets 20000 --jobs "$(nproc)" # prints its seed
+    unset PALISADE_BIN
 }
 
 prepare_fuzz() { :; }
@@ -128,7 +131,7 @@ step() {
 
 report() {
     local name=$1 status=$2 took=$3 log=$4 note
-    note=$(awk '/^test result:/ { n += $4 } END { if (n) print n " tests" }' "$log")
+    note=$(awk '/^test result:/ { n += $4 } /^seed / { seed = $0 } END { if (n) print n " tests"; else print seed }' "$log")
     if ((status == 0)); then
         printf '  %-14s %sok%s   %7s s  %s\n' "$name" "$GREEN" "$PLAIN" "$(seconds "$took")" "$note" >&2
         return

@@ -1,4 +1,4 @@
-"""Random changes of the configuration between packets."""
+"""Random changes of the configuration between packets, and changes against what passes now."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import random
 from typing import Any, Callable, Optional
 
 import worlds
+from flows import Side
 from model import read_entry, read_match
+from packets import Address
 
 Table = dict[str, Any]
 Change = tuple[Optional[str], Optional[Table]]  # a `change`, or a `patch`
@@ -15,11 +17,13 @@ Change = tuple[Optional[str], Optional[Table]]  # a `change`, or a `patch`
 def change(rng: random.Random, tables: Table) -> Optional[Change]:
     """A change that the present configuration allows, or `None`."""
     makers: list[Callable[[random.Random, Table], Optional[Change]]] = [
-        _rule, _rule, _rule, _entry, _entry, _membership, _association, _prefix_list, _trait, _allowance, _address,
-        _whole_group, _revocation,
+        _rule, _rule, _rule, _entry, _entry, _membership, _association, _prefix_list, _prefix_list, _trait, _allowance,
+        _address, _whole_group, _revocation,
     ]
     if rng.random() < 0.03:
-        return _delete(rng, tables)
+        return delete_eni(tables, rng.choice(list(tables["eni"])))
+    if rng.random() < 0.05:
+        return _new_eni(rng, tables)
     return rng.choice(makers)(rng, tables)
 
 
@@ -70,7 +74,8 @@ def _prefix_list(rng: random.Random, tables: Table) -> Optional[Change]:
     if not tables.get("prefix_list"):
         return None
     name = rng.choice(list(tables["prefix_list"]))
-    return None, {"prefix_list": {name: {"entries": worlds.prefixes(rng, tables)}}}
+    six = ":" in tables["prefix_list"][name]["entries"][0]
+    return None, {"prefix_list": {name: {"entries": worlds.prefixes(rng, tables, six)}}}
 
 
 def _trait(rng: random.Random, tables: Table) -> Optional[Change]:
@@ -96,19 +101,7 @@ def _allowance(rng: random.Random, tables: Table) -> Optional[Change]:
 
 
 def _address(rng: random.Random, tables: Table) -> Optional[Change]:
-    """Unassigns a secondary address, or moves it to a neighbour (RES-45)."""
-    owners = [name for name, eni in tables["eni"].items() if eni.get("secondary_addresses")]
-    if not owners:
-        return None
-    name = rng.choice(owners)
-    eni = tables["eni"][name]
-    patch: Table = {name: {"secondary_addresses": []}}
-    near = [one for one, table in tables["eni"].items() if one != name and table["subnet"] == eni["subnet"]]
-    if near and rng.random() < 0.7:
-        peer = rng.choice(near)
-        have = tables["eni"][peer].get("secondary_addresses", [])
-        patch[peer] = {"secondary_addresses": [*have, *eni["secondary_addresses"]]}
-    return None, {"eni": patch}
+    return move_address(rng, tables, _eni(rng, tables))
 
 
 def _whole_group(rng: random.Random, tables: Table) -> Optional[Change]:
@@ -119,9 +112,105 @@ def _whole_group(rng: random.Random, tables: Table) -> Optional[Change]:
     return None, {"security_group": {name: {direction: list(rules)}}}
 
 
-def _delete(rng: random.Random, tables: Table) -> Optional[Change]:
-    bound = {eni for instance in tables.get("instance", {}).values() for eni in instance["enis"]}
-    free = [name for name in tables["eni"] if name not in bound]
-    if not free or len(tables["eni"]) < 4:
+def _new_eni(rng: random.Random, tables: Table) -> Optional[Change]:
+    """A new ENI, often with an address that another had before."""
+    subnet = rng.choice(list(tables["subnet"]))
+    used = {one for eni in tables["eni"].values() for one in [eni["address"], *eni.get("secondary_addresses", [])]}
+    base, _, last = tables["subnet"][subnet]["cidr"].split("/")[0].rpartition(".")
+    free = [one for one in (f"{base}.{int(last) + at}" for at in range(4, 11)) if one not in used]
+    if not free or len(tables["eni"]) > 8:
         return None
-    return f"delete eni:{rng.choice(free)}", None
+    name = f"x{rng.randint(0, 3)}"
+    if name in tables["eni"]:
+        return None
+    eni: Table = {"subnet": subnet, "address": rng.choice(free), "groups": [rng.choice(list(tables["security_group"]))]}
+    return None, {"eni": {name: {**eni, "attach": {"tap": name}}}}
+
+
+# --- changes that aim at somebody ----------------------------------------------------------------------------------
+
+
+def delete_eni(tables: Table, eni: str) -> Optional[Change]:
+    """An ENI goes, unless it is bound to an instance or the last but few."""
+    bound = {one for instance in tables.get("instance", {}).values() for one in instance["enis"]}
+    return None if eni in bound or eni not in tables["eni"] or len(tables["eni"]) < 4 else (f"delete eni:{eni}", None)
+
+
+def move_address(rng: random.Random, tables: Table, name: str) -> Optional[Change]:
+    """Unassigns a secondary or an IPv6 address of an ENI, or moves it to a neighbour (RES-45)."""
+    eni = tables["eni"].get(name)
+    if eni is None:
+        return None
+    key = rng.choice([key for key in ("secondary_addresses", "ipv6_addresses") if eni.get(key)] or [""])
+    if not key:
+        return None
+    gone = rng.choice(eni[key])
+    patch: Table = {name: {key: [one for one in eni[key] if one != gone]}}
+    near = [one for one, table in tables["eni"].items() if one != name and table["subnet"] == eni["subnet"]]
+    if near and rng.random() < 0.7:
+        peer = rng.choice(near)
+        patch[peer] = {key: [*tables["eni"][peer].get(key, []), gone]}
+    return None, {"eni": patch}
+
+
+def against(rng: random.Random, tables: Table, client: str, server: str) -> Optional[Change]:
+    """Takes away what lets two ENIs talk: a rule, a membership, or the silence of an ACL."""
+    eni, direction = rng.choice([(client, "egress"), (server, "ingress")])
+    if eni not in tables["eni"]:
+        return None
+    if rng.random() < 0.35:
+        return acl_deny(rng, tables, eni, direction, None)
+    groups = tables["eni"][eni]["groups"]
+    if rng.random() < 0.2:
+        left = [name for name in tables["security_group"] if name not in groups]
+        return (None, {"eni": {eni: {"groups": [rng.choice(left)]}}}) if left else None
+    name = rng.choice(groups)
+    present = tables["security_group"][name].get(direction)
+    if present and rng.random() < 0.5:
+        return f"revoke sg:{name} {direction} {rng.choice(present)}", None
+    return None, {"security_group": {name: {direction: []}}}
+
+
+def untrack(rng: random.Random, tables: Table, side: Side) -> Optional[Change]:
+    """Rules of an ENI that leave what it serves untracked (CT-10)."""
+    if side.eni not in tables["eni"]:
+        return None
+    anywhere = "::/0" if side.host.version == 6 else "0.0.0.0/0"
+    ports = rng.choice([side.port, "any", "any"])
+    rules = {
+        "ingress": [f"{kind} {ports} from {anywhere}" for kind in ("tcp", "udp")],
+        "egress": rng.choice([[f"all to {anywhere}"], [f"tcp any to {anywhere}", f"udp any to {anywhere}"]]),
+    }
+    return None, {"security_group": {rng.choice(tables["eni"][side.eni]["groups"]): rules}}
+
+
+def acl_deny(
+    rng: random.Random, tables: Table, eni: str, direction: str, peer: Optional[Address]
+) -> Optional[Change]:
+    """A low entry that denies, in the ACL of an ENI's subnet."""
+    if eni not in tables["eni"]:
+        return None
+    acl = tables["subnet"][tables["eni"][eni]["subnet"]]["network_acl"]
+    present = tables["network_acl"][acl].get(direction, [])
+    free = [number for number in range(1, 10) if number not in {read_entry(text).number for text in present}]
+    if not free or len(present) > 12:
+        return None
+    six = "ipv6_cidr_block" in tables["vpc"] and rng.random() < 0.3 if peer is None else peer.version == 6
+    cidr = rng.choice(["::/0", *[f"{peer}/128"] * (peer is not None)] if six else ["0.0.0.0/0", *[f"{peer}/32"] * (peer is not None)])
+    word = "from" if direction == "ingress" else "to"
+    what = rng.choice(["all", "all", "udp any", "tcp any", "icmpv6 any" if six else "icmp any"])
+    return f"add acl:{acl} {direction} {free[0]} deny {what} {word} {cidr}", None
+
+
+def undo(made: Optional[Change], tables: Table) -> Optional[Change]:
+    """The opposite of a change of rules, if it still means something."""
+    if made is None or made[0] is None:
+        return None
+    verb, target, direction, text = made[0].split(" ", 3)
+    section, name = target.split(":")
+    present = tables["security_group" if section == "sg" else "network_acl"][name].get(direction, [])
+    if verb == "add":
+        return (f"remove {target} {direction} {text}", None) if text in present else None
+    if verb == "revoke" and not any(read_match(text) == read_match(known) for known in present):
+        return f"authorize {target} {direction} {text}", None
+    return None

@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 import scenario
 from notation import Unsupported
-from oracle import Ambiguous
+from outcome import Ambiguous
 from scenario import Seen
 
 
@@ -19,42 +19,43 @@ def differences(path: Path) -> list[str]:
     """Where the file and the oracle disagree."""
     script, raw = scenario.load(path)
     found = []
-    steps = [step for step in raw.get("step", []) for _ in range(step.get("repeat", 1))]
-    for number, (step, seen) in enumerate(zip(steps, scenario.expectations(script), strict=True), 1):
+    for number, (step, seen) in enumerate(zip(raw.get("step", []), scenario.expectations(script), strict=True), 1):
         wrong = _wrong(step, seen)
-        if wrong is not None and (number == len(steps) or steps[number] is not step):
+        if wrong is not None:
             found.append(f"{path}, step {number}: {step.get('send')}\n    {wrong}")
     return found
 
 
 def _wrong(step: dict[str, Any], seen: Seen) -> Optional[str]:
     expect, outcome = step.get("expect"), seen.outcome
-    if expect is not None and outcome is not None and outcome.text not in _short(expect):
-        return f"the file expects {expect}, the oracle {outcome.text}"
+    if expect is not None and outcome is not None and expect not in (outcome.text, outcome.full):
+        return f"the file expects {expect}, the oracle {outcome.expected} ({outcome.text})"
     if "reply" in step and outcome is not None and step["reply"] != outcome.reply:
         return f"the file expects reply = {step['reply']}"
+    if "answer" in step and outcome is not None and outcome.answer not in (None, step["answer"]):
+        return f"the file expects answer = {step['answer']}, the oracle {outcome.answer}"
+    known = dict(line.rsplit(" ", 1) for line in seen.counters)
+    for line in step.get("counters", []):
+        name, value = line.rsplit(" ", 1)
+        if _judged(name) and not value.startswith("+") and known.get(name, "0") != value:
+            return f"the file expects {line}, the oracle {known.get(name, 0)}"
+    if outcome is not None and step.get("released", []) != [one.expected for one in outcome.released]:
+        return f"the file expects {step.get('released')} released, the oracle {outcome.released}"
     if seen.connections is None:
         return None
-    known = {_canonical(one) for one in seen.connections}
-    missing = [one for one in step.get("conns", []) if _canonical(one) not in known]
-    total = step.get("conns_total", 0 if step.get("conns") == [] else len(seen.connections))
+    listed = {_canonical(one) for one in seen.connections}
+    wanted = step.get("conns_exact", step.get("conns", []))
+    missing = [one for one in wanted if _canonical(one) not in listed]
+    total = len(wanted) if "conns_exact" in step else 0 if step.get("conns") == [] else len(seen.connections)
+    total = step.get("conns_total", total)
     if missing or total != len(seen.connections):
         return f"the file expects {missing} of {total}, the oracle {seen.connections}"
     return None
 
 
-def _short(expect: str) -> list[str]:
-    """What the oracle says of a packet that ends as the file expects: reasons, not places."""
-    words = expect.split()
-    if words[0] != "dropped" or len(words) < 4:
-        return [expect]
-    stage, why = words[-2:]
-    if stage == "security-group":
-        return ["dropped group-egress", "dropped group-ingress"]
-    if stage == "network-acl":
-        kind = "default" if why == "*" else "entry"
-        return [f"dropped acl-egress-{kind}", f"dropped acl-ingress-{kind}"]
-    return [f"dropped {why}"]
+def _judged(name: str) -> bool:
+    """Whether the oracle keeps a counter."""
+    return name.split(".")[0] in ("held", "received", "consumed", "dropped") and name not in ("dropped", "consumed")
 
 
 def _canonical(line: str) -> tuple[str, int]:

@@ -6,9 +6,10 @@ import random
 from dataclasses import dataclass, field
 from typing import Optional
 
-from notation import Address
+from packets import Address
 from oracle import endpoint
-from tracking import MODULUS, Conn
+from tcp import MODULUS
+from tracking import Conn
 
 PLANS = {  # C: client, S: server; then tcpdump's letters; `*` is a reset made to be on some edge
     "open": ["C S", "S SA", "C A"],
@@ -35,6 +36,7 @@ PLANS = {  # C: client, S: server; then tcpdump's letters; `*` is a reset made t
     "reuse": ["C S", "S SA", "C A"],
     "reuse-reversed": ["S S", "C SA", "S A"],
 }
+KINDS = ("tcp",) * 11 + ("udp",) * 5 + ("icmp",) * 2 + ("proto 47", "proto 132")
 WINDOWS = [0, 1, 10, 1000, 64240, 65535]
 
 
@@ -83,6 +85,15 @@ def head(flow: Flow, who: str) -> str:
     return f"{mine.eni} {word} {ends[0]} > {ends[1]}"
 
 
+def plain(flow: Flow, who: str) -> str:
+    """The shortest packet from one side."""
+    text = head(flow, who)
+    if flow.kind != "icmp":
+        return text
+    six = flow.sides["C"].host.version == 6
+    return f"{text} type {(128 if six else 8) + (who == 'S') * (1 if six else -8)} id {flow.ident}"
+
+
 def tcp_packet(rng: random.Random, flow: Flow, who: str, letters: str, conn: Optional[Conn]) -> str:
     """A segment with these flags; `conn` helps to put resets on an edge."""
     if letters == "*":
@@ -95,8 +106,9 @@ def tcp_packet(rng: random.Random, flow: Flow, who: str, letters: str, conn: Opt
     words.append(f"win {rng.choice(WINDOWS)}")
     if "S" in letters and mine.scale is not None:
         words.append(f"wscale {mine.scale}")
-    size = rng.choice([0, 1, 100]) if "P" in letters else 0
+    size = rng.choice([0, 1, 100, 9000]) if "P" in letters else 0
     words += [f"len {size}"] if size else []
+    words += [f"gso {rng.choice([536, 1220, 1221, 1240, 1241, 1460])}"] if size == 9000 else []
     if "S" not in letters:
         mine.nxt = (mine.nxt + size + ("F" in letters)) % MODULUS
     return " ".join(words)
@@ -107,7 +119,7 @@ def _reset(rng: random.Random, flow: Flow, who: str, conn: Optional[Conn]) -> st
     choices = [mine.nxt, mine.iss, mine.iss + 1, mine.iss - 1, mine.iss + 2, rng.randrange(MODULUS)]
     if conn is not None:
         choices = choices if rng.random() < 0.4 else []
-        for side in conn.sides.values():
+        for side in () if conn.tcp is None else (conn.tcp.origin, conn.tcp.reply):
             if side.ack is not None:
                 shift = rng.choice([0, side.scale or 0])
                 choices += [side.ack + step for step in (-1, 0, 1)]
@@ -130,4 +142,15 @@ def icmp_packet(rng: random.Random, flow: Flow, who: str) -> str:
 
 def other_packet(rng: random.Random, flow: Flow, who: str) -> str:
     """A packet of UDP, or of a protocol that is neither."""
-    return f"{head(flow, who)} len {rng.choice([8, 24, 100])}"
+    return f"{head(flow, who)} len {rng.choice([8, 24, 100])}{extensions(rng, flow.sides[who].host)}"
+
+
+def extensions(rng: random.Random, host: Address) -> str:
+    """Now and then IPv6 headers in front (SG-27)."""
+    if host.version == 4 or rng.random() < 0.8:
+        return ""
+    names = ["hop"] * rng.randint(0, 1) + rng.choices(["dst", "routing"], k=rng.choice([0, 1, 2, 6, 7, 8]))
+    atomic = f" frag id {rng.randint(1, 3)} offset 0" if rng.random() < 0.3 else ""
+    if not names:
+        return atomic
+    return f" ext {','.join(names)}{atomic}"

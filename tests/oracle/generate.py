@@ -6,27 +6,37 @@ import argparse
 import random
 import sys
 from pathlib import Path
+from typing import Optional
 
 import scenario
 import sequences
 import worlds
-from scenario import Script
+from scenario import Script, Seen
 
 
-def script(seed: int, number: int, packets: int) -> Script:
-    """The script of one world; the same arguments give the same script."""
+LENGTHS = [8, 15, 30, 60, 120, 250]  # packets; short sequences begin many worlds, long ones fill tables
+
+
+def script(seed: int, number: int, packets: Optional[int] = None) -> tuple[Script, list[Seen]]:
+    """The script of one world and what the oracle says; the same arguments give the same script."""
     rng = random.Random(f"{seed}/{number}")
-    return sequences.script(rng, worlds.world(rng), packets)
+    return sequences.script(rng, worlds.world(rng), packets or length(seed, number))
 
 
-def write(folder: Path, seed: int, number: int, packets: int) -> Path:
+def length(seed: int, number: int) -> int:
+    """How many packets a sequence has, at least."""
+    return random.Random(f"{seed}/{number}/length").choice(LENGTHS)
+
+
+def write(folder: Path, seed: int, number: int, packets: Optional[int] = None) -> tuple[Path, Script, list[Seen]]:
     """Writes one scenario."""
-    path = folder / f"oracle-{seed}-{number:04}.toml"
-    header = [f"Generated: tests/oracle/generate.py --seed {seed}, world {number}, {packets} packets."]
+    path = folder / f"oracle-{seed}-{number:06}.toml"
+    header = [f"Generated: tests/oracle/generate.py --seed {seed}, world {number}."]
     header.append("Every expectation is the oracle's, from the specification alone.")
     title = f"Oracle, seed {seed}, world {number}"
-    path.write_text(scenario.text(script(seed, number, packets), title, header, "worlds/vpc.toml"))
-    return path
+    made, seen = script(seed, number, packets)
+    path.write_text(scenario.text(made, title, header, "worlds/vpc.toml", seen))
+    return path, made, seen
 
 
 def prepare(folder: Path) -> None:
@@ -40,7 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--worlds", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=200, help="packets in each world")
+    parser.add_argument("--steps", type=int, help="packets in each world; absent: short and long ones")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     prepare(arguments.out)

@@ -7,7 +7,8 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 
-from notation import ICMP, ICMP6, TCP, UDP, Address, Packet, address
+from packets import ICMP, ICMP6, TCP, UDP, Address, Packet, address
+from reach import hit
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 Table = dict[str, Any]
@@ -169,6 +170,15 @@ class World:
         """The subnet's last address: broadcast in IPv4 (RES-7)."""
         return any(wanted == cidr.broadcast_address for cidr in self._ranges(subnet))
 
+    def router(self, subnet: str, version: int) -> Optional[Address]:
+        """The implicit router's address in a subnet (RES-11, RES-21v6)."""
+        ranges = [cidr for cidr in self._ranges(subnet) if cidr.version == version]
+        return ranges[0].network_address + 1 if ranges else None
+
+    def service(self, subnet: str, wanted: Address) -> Optional[str]:
+        """The service behind an address as seen from a subnet (RES-3, RES-8)."""
+        return self.services.get(wanted) if self.exempt(subnet, wanted) else None
+
     def exempt(self, subnet: str, wanted: Address) -> bool:
         """RES-1, RES-20v6."""
         reserved = wanted in (LINK_LOCAL if wanted.version == 4 else RESERVED_V6)
@@ -185,6 +195,10 @@ class World:
     def checks(self, eni: str) -> bool:
         """Source/destination check (RES-42)."""
         return bool(self.enis[eni].get("source_dest_check", True))
+
+    def is_mac_of(self, mac: Optional[str], eni: str) -> bool:
+        """Whether a MAC address that was written is the ENI's own; without one it is."""
+        return mac is None or mac == self.enis[eni].get("mac")
 
     def mtu(self, eni: str) -> int:
         """RT-60."""
@@ -232,26 +246,40 @@ class World:
             return False
         if rule.peer.startswith("pl:"):
             entries = self.tables["prefix_list"][rule.peer[3:]]["entries"]
-            return any(peer in _network(entry) for entry in entries)  # SG-40
+            inside = any(peer in _network(entry) for entry in entries)
+            if inside:
+                hit("SG-40 prefix list")
+            return inside
         if rule.peer.startswith("sg:"):
             owner = self.owner(peer)
-            member = owner is not None and rule.peer[3:] in self.enis[owner].get("groups", ["default"])
-            return member and (direction == "egress" or owner == handing)  # SG-30, SG-34, SG-35
-        network = rule.network  # none: stale (SG-38)
+            member = owner is not None and rule.peer[3:] in self.enis[owner].get("groups", ["default"])  # SG-30
+            if member and direction == "ingress" and owner != handing:
+                hit("SG-34 handed over by another")
+                return False
+            if member and direction == "egress":
+                hit("SG-35 outbound reference")
+            if member and direction == "ingress":
+                hit("SG-30 inbound reference")
+            return member
+        network = rule.network
+        if network is None:
+            hit("SG-38 a stale reference")
         return network is not None and peer in network
 
     # --- network ACLs ----------------------------------------------------------------------------------------------
 
-    def acl(self, subnet: str, direction: str, packet: Packet) -> Optional[str]:
-        """Judges by the subnet's ACL: `None` if it lets the packet pass, else `entry` or `default`."""
-        entries = sorted(self._entries(subnet, direction), key=lambda entry: entry.number)
+    def acl(self, subnet: str, direction: str, packet: Packet) -> tuple[bool, str]:
+        """Judges by the subnet's ACL: whether it lets the packet pass, and the number that decides; `*`: none matches."""
         peer = packet.src if direction == "ingress" else packet.dst
-        for entry in entries:
+        for entry in sorted(self._entries(subnet, direction), key=lambda entry: entry.number):
             network = entry.match.network
             assert network is not None, entry
             if network.version == peer.version and peer in network and entry.match.fits(packet, in_acl=True):
-                return None if entry.allow else "entry"  # NACL-21
-        return "default"  # NACL-5
+                if not entry.allow:
+                    hit("NACL-21 denied by an entry")
+                return entry.allow, str(entry.number)
+        hit("NACL-5 denied by default")
+        return False, "*"
 
     def _entries(self, subnet: str, direction: str) -> list[Entry]:
         name = self.tables["subnet"][subnet].get("network_acl", "default")

@@ -2,129 +2,190 @@
 
 from __future__ import annotations
 
-import ipaddress
-from dataclasses import dataclass
-from typing import Optional
+from collections import Counter
+from dataclasses import replace
+from typing import Callable, Optional, Union
 
+import link
+import path
+from fragments import GONE, Fragments, Held, Sight, least
 from model import World
-from notation import TCP, UDP, Address, Packet, Unsupported
-from tracking import ERRORS, Conn, Tracker, Verdict
+from notation import Unsupported
+from outcome import Ambiguous, Drop, Outcome
+from packets import MOST_EXTENSIONS, TCP, UDP, Address, Arp, Packet
+from path import Limiter
+from reach import hit
+from tracking import Conn, Tracker, Verdict
 
 PROTOCOL_WORDS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
-
-class Ambiguous(Exception):
-    """The specification does not say which of several faults counts."""
-
-
-@dataclass
-class Outcome:
-    """What becomes of a packet."""
-
-    text: str  # `delivered NAME` or `dropped REASON`
-    reply: bool = False  # whether the router tells the sender
-    answer: Optional[str] = None  # what it says, where the specification fixes it
-    at: str = ""  # the ENI that judged last
-
-
-class _Drop(Exception):
-    """Ends a walk."""
-
-    def __init__(self, reason: str, reply: bool = False, answer: Optional[str] = None) -> None:
-        super().__init__(reason)
-        self.outcome = Outcome(f"dropped {reason}", reply, answer)
+Walk = Callable[[], Outcome]
+Saved = tuple[Tracker, Fragments, Limiter, Counter[str]]
 
 
 class Oracle:
-    """The world, its connections, and the time in nanoseconds."""
+    """The world, its connections and fragments, and the time in nanoseconds."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.tracker = Tracker()
+        self.fragments = Fragments()
+        self.limiter = Limiter()
+        self.ends: Counter[str] = Counter()  # packets by what became of them, without those that waited in vain
         self.now = 0
+        self._released: list[Outcome] = []
 
     def change(self, world: World) -> None:
         """Switches to another version of the configuration."""
+        self.fragments.expire(self.now)
         self.tracker.forget(self.world, world)
         if world.strict:
             self.tracker.revoke(world)
+        self.fragments.forget(set(self.world.enis) - set(world.enis))
         self.world = world
 
-    def send(self, packet: Packet) -> Outcome:
-        """Walks a packet; tables change as the specification says."""
-        sender = packet.port or self.world.owner(packet.src) or self.world.services.get(packet.src)
-        assert sender is not None, packet
+    def send(self, packet: Union[Packet, Arp]) -> Outcome:
+        """Walks a packet; tables change as the specification says, or not at all if it does not say enough."""
+        before = self.save()
+        self.fragments.expire(self.now)
+        self._released = []
         try:
-            if sender in self.world.enis:
-                return self._from_eni(sender, packet)
+            outcome = self._walk(packet)
+        except Drop as drop:
+            outcome = drop.outcome
+            self._released += drop.released
+        except (Ambiguous, Unsupported):
+            self.restore(before)
+            raise
+        outcome.released = self._released
+        self._count(packet, outcome)
+        return outcome
+
+    def _count(self, packet: Union[Packet, Arp], outcome: Outcome) -> None:
+        """A segmentation-offload frame counts as the packets it stands for."""
+        packets = packet.segments() if isinstance(packet, Packet) else 1
+        self.ends["received"] += packets
+        for one, count in [(outcome, packets), *((released, 1) for released in outcome.released)]:
+            kind = one.text.split()[0]
+            if kind in ("dropped", "consumed"):
+                self.ends[f"{kind}.{one.reason}"] += count
+            if one.reason in ("allowance-egress", "allowance-ingress"):
+                self.ends[f"eni.{one.full.split()[1]}.conntrack_allowance_exceeded"] += count
+
+    def save(self) -> Saved:
+        """What `restore` takes."""
+        return self.tracker.copy(), self.fragments.copy(), self.limiter.copy(), Counter(self.ends)
+
+    def restore(self, saved: Saved) -> None:
+        """Goes back to where it was."""
+        self.tracker, self.fragments, self.limiter, self.ends = saved
+
+    def _walk(self, packet: Union[Packet, Arp]) -> Outcome:
+        source = packet.sender if isinstance(packet, Arp) else packet.src
+        sender = packet.port or self.world.owner(source) or self.world.services.get(source)
+        assert sender is not None, packet
+        if sender not in self.world.enis:
             return self._from_service(sender, packet)
-        except _Drop as drop:
-            return drop.outcome
+        if isinstance(packet, Arp):
+            return link.arp(self.world, sender, packet)
+        return self._from_eni(sender, packet)
 
-    # --- from a service (RES-3) ------------------------------------------------------------------------------------
+    # --- from a service (RES-3, ADR 0004) --------------------------------------------------------------------------
 
-    def _from_service(self, service: str, packet: Packet) -> Outcome:
+    def _from_service(self, service: str, packet: Union[Packet, Arp]) -> Outcome:
+        if isinstance(packet, Arp) or packet.is_fragment or _header_fault(packet):
+            raise Unsupported("the link of a service")
         target = self.world.owner(packet.dst)
-        if self.world.services.get(packet.src) != service or target is None:
-            raise _Drop("service-path")
+        if target is None or self.world.service(self.world.subnet(target), packet.src) != service:
+            hit("RES-3 a service is no way to anybody else")
+            raise Drop("service-path", f"service {service}", "service-path")
+        if packet.largest_len() > min(self.world.mtu(target), path.SERVICE_MTU):
+            raise Ambiguous("a large packet of a service")
+        hit("RES-3 from a service")
         return Outcome(f"delivered {target}")
 
     # --- from an ENI (RT-1) ----------------------------------------------------------------------------------------
 
     def _from_eni(self, eni: str, packet: Packet) -> Outcome:
-        service = self._entry_checks(eni, packet)
-        if service is not None:
-            return Outcome(f"delivered service {service}")
-        self._other_checks(eni, packet)
-        world, now = self.world, self.now
-        verdict = self.tracker.judge(world, eni, "egress", packet, None, now)
-        if not verdict.allowed:
-            raise _Drop("group-egress")
-        target, direct = self._hand_over(eni, packet)
-        if not direct:
-            self._acl(eni, "egress", packet)
-        if not self.tracker.commit(world, eni, verdict, now):
-            raise _Drop("allowance-egress")
-        if target is None:
-            raise _Drop("unowned-address" if world.in_vpc(packet.dst) else "no-route")
-        self._mtu(eni, target, direct, packet)
-        return self._to_eni(eni, target, direct, packet)
+        early = self._entry_checks(eni, packet)
+        if early is not None:
+            return early
+        self._source_checks(eni, packet)
+        if packet.is_fragment and (packet.dst.is_multicast or self.world.last(self.world.subnet(eni), packet.dst)):
+            raise Ambiguous("bookkeeping or SG-74 first")
+        sight = self.fragments.sight(eni, "egress", packet, _header_fault(packet), self.now)
+        if sight is None:
+            self.fragments.hold(eni, "egress", self._addressed(eni, packet), self.now, None, False)
+            return Outcome(f"held {eni}")
+        return self._with_those_held(sight, lambda: self._leave(eni, packet, sight))
 
-    def _entry_checks(self, eni: str, packet: Packet) -> Optional[str]:
-        """RES-43 up to the services: the service that takes the packet, if one does."""
-        world, subnet = self.world, self.world.subnet(eni)
-        own_target = packet.dst in world.own[eni]
-        if packet.from_mac is not None:
-            raise _Drop("source-mac")
-        if packet.protocol == UDP and packet.v4 and packet.sport == 67:
-            raise _Drop("dhcp-server")
-        if packet.protocol == UDP and packet.dport in (67, 546, 547):
-            raise Unsupported("DHCP")
-        if not packet.v4 and packet.is_icmp and packet.icmp_type in (*range(130, 138), 143):
-            raise Unsupported("neighbour or listener discovery")
+    def _addressed(self, eni: str, packet: Packet) -> Packet:
+        """With the destination MAC address that its sender has written, as a frame that waits keeps it."""
+        owner = self.world.owner(packet.dst)
+        near = owner is not None and self.world.subnet(owner) == self.world.subnet(eni)
+        return replace(packet, to_mac=packet.to_mac or (owner if near else "router"))
+
+    def _entry_checks(self, eni: str, packet: Packet) -> Optional[Outcome]:
+        """RES-43 up to the services: what consumes the packet, if anything does."""
+        if packet.vnet or (packet.gso is not None and packet.is_fragment):
+            self._offload(eni, packet)
+        if not self.world.is_mac_of(packet.from_mac, eni):
+            hit("RES-41 source MAC")
+            raise Drop("source-mac", eni)
+        consumed = link.link_scope(self.world, eni, packet)
+        if consumed is not None:
+            return consumed
         self._destination_mac(eni, packet)
-        if packet.dst.is_link_local and packet.dst.version == 6:
-            raise Ambiguous("unicast link-local")
-        if world.exempt(subnet, packet.dst):
-            service = world.services.get(packet.dst)
-            if packet.src in world.own[eni]:
-                fault = _header_fault(packet)
-                if service is None or fault is not None:
-                    raise _Drop("unserved" if service is None else fault or "")  # ADR 0004: malformed to a service
-                return service
-            if service is None or world.no_source(subnet, packet.src):
-                raise Ambiguous("a foreign source and nobody there")
-            raise _Drop("source-check")
-        if own_target and (packet.src not in world.own[eni] or _header_fault(packet)):
+        if packet.dst.version == 6 and packet.dst.is_link_local:
+            if packet.src not in self.world.own[eni]:
+                raise Ambiguous("a foreign source towards a link-local address")
+            hit("RES-23v6 unicast link-local")
+            raise Drop("unserved", eni)
+        if self.world.exempt(self.world.subnet(eni), packet.dst):
+            return self._to_service(eni, packet)
+        if packet.dst in self.world.own[eni] and (packet.src not in self.world.own[eni] or _header_fault(packet)):
             raise Ambiguous("own address and another fault")
         return None
+
+    def _offload(self, eni: str, packet: Packet) -> None:
+        """ADR 0006: what the virtio-net header may ask for."""
+        start = 14 + packet.chain_len()
+        place = {TCP: 16, UDP: 6}.get(packet.protocol)
+        wanted = {"flags": 1, "start": start, "offset": place}
+        if place is None or packet.is_fragment or packet.vnet != wanted:
+            hit("ADR 0006 bad offload")
+            raise Drop("bad-offload", eni)
+        if _header_fault(packet):
+            raise Ambiguous("an offload of a malformed packet")
+
+    def _to_service(self, eni: str, packet: Packet) -> Outcome:
+        """RES-1, RES-3, RES-5; of a malformed packet ADR 0004."""
+        world = self.world
+        service = world.service(world.subnet(eni), packet.dst)
+        if packet.src not in world.own[eni]:
+            if service is None or world.no_source(world.subnet(eni), packet.src):
+                raise Ambiguous("a foreign source and nobody there")
+            hit("RES-43 a service wants own addresses")
+            raise Drop("source-check", eni)
+        if service is None:
+            hit("RES-5 nobody serves")
+            raise Drop("unserved", eni)
+        if packet.is_fragment and (_header_fault(packet) or packet.carried() % 8):
+            raise Ambiguous("an unsound fragment to a service")
+        fault = _header_fault(packet)
+        if fault is not None:
+            raise Drop(fault, eni)
+        path.carry(world, self.limiter, eni, path.SERVICE_MTU, packet, self.now, None)
+        hit("RES-3 to a service")
+        return Outcome(f"delivered service {service}")
 
     def _destination_mac(self, eni: str, packet: Packet) -> None:
         """SG-74 and RT-5 on the destination MAC address."""
         world, word = self.world, packet.to_mac
         if word is None:
-            if packet.dst.is_multicast or packet.dst == ipaddress.IPv4Address("255.255.255.255"):
-                raise _Drop("multicast")
+            if packet.dst.is_multicast or packet.dst == link.BROADCAST:
+                hit("SG-74 group MAC address")
+                raise Drop("multicast", eni)
             if packet.dst in world.own[eni]:
                 raise Ambiguous("a frame to oneself")
             return
@@ -133,80 +194,151 @@ class Oracle:
         if word in world.enis and word != eni and world.subnet(word) == world.subnet(eni):
             return
         if ":" in word and int(word[:2], 16) & 1:
-            raise _Drop("multicast")
+            hit("SG-74 group MAC address")
+            raise Drop("multicast", eni)
         owner = world.owner(packet.dst)
         if owner is not None and world.subnet(owner) == world.subnet(eni):
             raise Ambiguous("RT-5: `whatever the destination MAC is: router or peer`, but this is neither")
-        raise _Drop("destination-mac")
+        hit("RT-5 unknown MAC address")
+        raise Drop("destination-mac", eni)
 
-    def _other_checks(self, eni: str, packet: Packet) -> None:
-        """RES-43 from RES-4 on."""
+    def _source_checks(self, eni: str, packet: Packet) -> None:
+        """RES-4, RES-42."""
         world, subnet = self.world, self.world.subnet(eni)
-        first_v6 = not packet.v4 and (world.first_four(subnet, packet.src) or world.last(subnet, packet.src))
-        if first_v6:
+        if not packet.v4 and (world.first_four(subnet, packet.src) or world.last(subnet, packet.src)):
             raise Ambiguous("RES-4 names no reserved IPv6 addresses of a subnet")
         if world.no_source(subnet, packet.src):
-            raise _Drop("reserved-source")
-        if world.checks(eni) and packet.src not in world.own[eni]:
-            raise _Drop("source-check")
-        fault = _header_fault(packet)
+            hit("RES-4 reserved source")
+            raise Drop("reserved-source", eni)
+        if packet.src not in world.own[eni]:
+            if world.checks(eni):
+                hit("RES-42 source check")
+                raise Drop("source-check", eni)
+            hit("RES-42 source check off")
+
+    def _with_those_held(self, sight: Sight, walk: Walk) -> Outcome:
+        """Walks a packet; behind a first fragment follow those that waited for it (CT-61)."""
+        waiting = self.fragments.release(sight.key) if sight.key is not None and not sight.later else ()
+        try:
+            return walk()
+        finally:
+            for held in waiting:
+                self._released.append(self._go_on(held))
+
+    def _go_on(self, held: Held) -> Outcome:
+        eni = str(held.key[0])
+        try:
+            if held.packet.to_mac not in (None, "router", *self.world.enis):
+                raise Ambiguous("a frame that waited, to an ENI that is gone")
+            sight = self.fragments.resight(held)
+            if held.sender is None:
+                hit("CT-61 released at the sender")
+                return self._leave(eni, held.packet, sight)
+            if held.sender == GONE:
+                hit("CT-61 its sender is gone")
+                raise Drop("port-missing", GONE, "outlet")
+            hit("CT-61 released at the receiver")
+            return self._arrive(held.sender, eni, held.direct, held.packet, sight)
+        except Drop as drop:
+            self._released += drop.released
+            return drop.outcome
+
+    def _leave(self, eni: str, packet: Packet, sight: Sight) -> Outcome:
+        """RT-1 from header sanity on; `sight` is how the packet is judged."""
+        world, now = self.world, self.now
+        fault = None if packet.is_fragment else _header_fault(packet)
         if fault is not None:
-            raise _Drop(fault)
+            raise Drop(fault, eni)
+        self._multicast(eni, packet)
+        verdict = self._judge(eni, "egress", sight, None)
+        if not verdict.allowed:
+            raise Drop("group-egress", eni, "security-group", "no-rule")
+        target, direct = self._hand_over(eni, packet)
+        if not direct:
+            self._acl(eni, "egress", sight.packet)
+        self._commit(eni, "egress", verdict)
+        if target is None:
+            raise Drop("unowned-address" if world.in_vpc(packet.dst) else "no-route", path.ROUTER, "route")
+        path.carry(world, self.limiter, eni, world.mtu(target), packet, now, target if direct else None)
+        return self._to_eni(eni, target, direct, packet)
+
+    def _multicast(self, eni: str, packet: Packet) -> None:
+        """SG-74 on addresses, SG-72."""
+        world, subnet = self.world, self.world.subnet(eni)
         if not packet.v4 and world.last(subnet, packet.dst):
             raise Ambiguous("the last address of an IPv6 subnet")
-        broadcast = packet.v4 and (world.last(subnet, packet.dst) or packet.dst == ipaddress.IPv4Address(2**32 - 1))
+        broadcast = packet.v4 and (world.last(subnet, packet.dst) or packet.dst == link.BROADCAST)
         if packet.dst.is_multicast or broadcast:
-            raise _Drop("multicast")
+            hit("SG-74 destination address")
+            raise Drop("multicast", eni)
         if packet.dst in world.own[eni]:
-            raise _Drop("own-address")
+            hit("SG-72 own address")
+            raise Drop("own-address", eni)
+
+    def _judge(self, eni: str, direction: str, sight: Sight, handing: Optional[str]) -> Verdict:
+        """The group stage (CT-3, CT-62)."""
+        judge = self.tracker.judge_later if sight.later else self.tracker.judge
+        return judge(self.world, eni, direction, sight.packet, handing, self.now)
+
+    def _commit(self, eni: str, direction: str, verdict: Verdict) -> None:
+        if not self.tracker.commit(self.world, eni, verdict, self.now):
+            raise Drop(f"allowance-{direction}", eni, "commit")
 
     def _hand_over(self, eni: str, packet: Packet) -> tuple[Optional[str], bool]:
         """RT-5: the receiver, and whether it is in the same subnet."""
         world = self.world
         owner = world.owner(packet.dst)
         if owner is not None and world.subnet(owner) == world.subnet(eni):
+            if packet.to_mac is not None and packet.to_mac != owner:
+                hit("RT-5 a neighbour whatever the MAC address")
             return owner, True
         if packet.to_mac is not None and packet.to_mac in world.enis:
+            hit("RT-5 handed to a neighbour")
             return packet.to_mac, True
         return owner, False
 
     def _acl(self, eni: str, direction: str, packet: Packet) -> None:
-        denied = self.world.acl(self.world.subnet(eni), direction, packet)
-        if denied is not None:
-            raise _Drop(f"acl-{direction}-{denied}")
-
-    def _mtu(self, eni: str, target: str, direct: bool, packet: Packet) -> None:
-        """RT-60 to RT-63, by the receiver's MTU; RT-4 in one subnet."""
-        mtu = self.world.mtu(target)
-        if packet.largest_len() <= mtu:
-            return
-        if direct:
-            raise _Drop("receiver-mtu")
-        if packet.v4 and not packet.df:
-            return  # fragmented on the way
-        error = packet.is_icmp and packet.icmp_type in ERRORS[packet.src.version]  # RT-64
-        answer = None
-        if packet.v4 and packet.src in self.world.own[eni] and not error:
-            router = ipaddress.ip_network(self.world.tables["subnet"][self.world.subnet(eni)]["cidr"])[1]
-            length = min(576, 28 + packet.ip_len())
-            answer = f"icmp {router} > {packet.src} type 3 code 4 mtu {mtu} len {length}"
-        raise _Drop("mtu", not error, answer)
+        subnet = self.world.subnet(eni)
+        allowed, number = self.world.acl(subnet, direction, packet)
+        if not allowed:
+            raise Drop(f"acl-{direction}-{'default' if number == '*' else 'entry'}", subnet, "network-acl", number)
 
     # --- to an ENI (RT-2) ------------------------------------------------------------------------------------------
 
     def _to_eni(self, sender: str, eni: str, direct: bool, packet: Packet) -> Outcome:
+        sight = self.fragments.sight(eni, "ingress", packet, _header_fault(packet), self.now)
+        if sight is None:
+            self.fragments.hold(eni, "ingress", packet, self.now, sender, direct)
+            return Outcome(f"held {eni}")
+        return self._with_those_held(sight, lambda: self._arrive(sender, eni, direct, packet, sight))
+
+    def _arrive(self, sender: str, eni: str, direct: bool, packet: Packet, sight: Sight) -> Outcome:
         if not direct:
-            self._acl(eni, "ingress", packet)
-        verdict: Verdict = self.tracker.judge(self.world, eni, "ingress", packet, sender, self.now)
+            self._acl(eni, "ingress", sight.packet)
+        verdict = self._judge(eni, "ingress", sight, sender)
         if not verdict.allowed:
-            raise _Drop("group-ingress")
+            raise Drop("group-ingress", eni, "security-group", "no-rule")
         if self.world.checks(eni) and packet.dst not in self.world.own[eni]:
-            raise _Drop("destination-check")
-        if not self.tracker.commit(self.world, eni, verdict, self.now):
-            raise _Drop("allowance-ingress")
+            hit("RT-3 destination check")
+            raise Drop("destination-check", eni, "destination-check")
+        self._commit(eni, "ingress", verdict)
         return Outcome(f"delivered {eni}")
 
     # --- what a scenario may ask -----------------------------------------------------------------------------------
+
+    def counters(self) -> list[str]:
+        """What scenario files ask of counters: packets by what became of them, those that wait, allowances (CT-71)."""
+        self.fragments.expire(self.now)
+        orphans = self.ends["dropped.fragment-orphan"] + self.fragments.orphans
+        ends = {**self.ends, "dropped.fragment-orphan": orphans}
+        lines = [f"{name} {count}" for name, count in sorted(ends.items())]
+        lines.append(f"held {len(self.fragments.held)}")
+        for name, instance in self.world.tables.get("instance", {}).items():
+            if "max_tracked" in instance:
+                used = sum(len(self.tracker.live(eni, self.now)) for eni in instance["enis"])
+                free = max(0, instance["max_tracked"] - used)
+                lines.append(f"instance.{name}.conntrack_allowance_available {free}")
+        return lines
 
     def connections(self) -> list[tuple[str, Conn]]:
         """All live entries with their ENI."""
@@ -218,14 +350,22 @@ class Oracle:
 
 
 def _header_fault(packet: Packet) -> Optional[str]:
-    """CT-48, CT-40."""
-    least = 20 if packet.protocol == TCP else 8 if packet.protocol == UDP or packet.is_icmp else 0
-    if packet.upper_len() < least:
+    """SG-27, CT-48, CT-40."""
+    if packet.extensions() > MOST_EXTENSIONS:
+        if packet.upper_len() < least(packet):
+            raise Ambiguous("too many headers or one cut off")
+        hit("SG-27 nine headers")
+        return "extension-headers"
+    if packet.is_later:
+        return None
+    if packet.upper_len() < least(packet):
+        hit("CT-48 truncated")
         return "truncated-transport"
     if packet.protocol != TCP:
         return None
     sent = packet.flags & {"syn", "fin", "rst"}
     if len(sent) > 1 or not packet.flags & {"syn", "ack", "fin", "rst", "psh", "urg"}:
+        hit("CT-40 impossible flags")
         return "tcp-flags"
     return None
 

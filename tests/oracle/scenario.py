@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+import amend
 import notation
 from model import World
-from oracle import Oracle, Outcome, span
+from notation import Unsupported
+from oracle import Oracle, span
+from outcome import Ambiguous, Outcome
 
 Table = dict[str, Any]
 UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 UNITS |= {"day": UNITS["d"], "days": UNITS["d"], "min": UNITS["m"], "hours": UNITS["h"]}
-SECTIONS = {"sg": "security_group", "acl": "network_acl"}
 
 
 @dataclass
@@ -25,9 +27,10 @@ class Step:
 
     at: int
     send: Optional[str] = None
-    change: Optional[str] = None
+    changes: tuple[str, ...] = ()
     patch: Optional[Table] = None
     list_connections: bool = False
+    repeat: int = 1
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Seen:
 
     outcome: Optional[Outcome] = None
     connections: Optional[list[str]] = None
+    counters: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -46,37 +50,6 @@ class Script:
     steps: list[Step] = field(default_factory=list)
 
 
-def merge(table: Table, patch: Table) -> None:
-    """Lays a patch over a table: tables merge, everything else replaces."""
-    for key, value in patch.items():
-        if isinstance(table.get(key), dict) and isinstance(value, dict):
-            merge(table[key], value)
-        else:
-            table[key] = copy.deepcopy(value)
-
-
-def apply(world: Table, step: Step) -> None:
-    """Carries out the change and the patch of a step; `ValueError` if there is nothing to revoke."""
-    if step.change is not None:
-        _change(world, step.change)
-    if step.patch is not None:
-        merge(world, step.patch)
-
-
-def _change(world: Table, text: str) -> None:
-    if text.startswith("delete "):
-        section, name = text[7:].split(":")
-        del world[section][name]
-        return
-    verb, target, direction, rule = text.split(" ", 3)
-    kind, name = target.split(":")
-    rules = world[SECTIONS[kind]][name].setdefault(direction, [])
-    if verb in ("authorize", "add"):
-        rules.append(rule)
-    else:
-        rules.remove(rule)
-
-
 class Player:
     """Plays the steps of a script to the oracle."""
 
@@ -85,17 +58,35 @@ class Player:
         self.oracle = Oracle(World(copy.deepcopy(world)))
 
     def play(self, step: Step) -> Seen:
-        """One step."""
+        """One step; `Ambiguous` and `Unsupported` leave a packet without effect."""
         self.oracle.now = step.at
-        if step.change is not None or step.patch is not None:
-            apply(self.tables, step)
-            self.oracle.change(World(copy.deepcopy(self.tables)))
+        for number, change in enumerate(step.changes, 1):
+            amend.apply(self.tables, change)
+            if number < len(step.changes):
+                self._switch()
+        if step.patch is not None:
+            amend.merge(self.tables, step.patch)
+        if step.changes or step.patch is not None:
+            self._switch()
         seen = Seen()
         if step.send is not None:
-            seen.outcome = self.oracle.send(notation.parse(step.send))
+            seen.outcome = self._send(step.send, step.repeat)
         if step.list_connections:
-            seen.connections = self.oracle.listing()
+            seen.connections, seen.counters = self.oracle.listing(), self.oracle.counters()
         return seen
+
+    def _switch(self) -> None:
+        self.oracle.change(World(copy.deepcopy(self.tables)))
+
+    def _send(self, text_: str, repeat: int) -> Outcome:
+        before = self.oracle.save()
+        try:
+            for _ in range(repeat):
+                outcome = self.oracle.send(notation.parse(text_))
+        except (Ambiguous, Unsupported):
+            self.oracle.restore(before)
+            raise
+        return outcome
 
 
 def expectations(script: Script) -> list[Seen]:
@@ -129,27 +120,40 @@ def _world(world: Table, prefix: str) -> list[str]:
     return lines
 
 
-def text(script: Script, title: str, header: list[str], base: str, rests_on: Optional[list[str]] = None) -> str:
-    """A scenario file; `base` is the configuration that the whole world is laid over."""
+def text(script: Script, title: str, header: list[str], base: str, every: Optional[list[Seen]] = None) -> str:
+    """A scenario file; `base` is the configuration that the whole world is laid over, `every` what the oracle said."""
     lines = [f"# {line}" for line in header]
-    lines += [f'title = "{title}"', f"rests_on = {_value(rests_on or ['CT-3'])}", f'world = "{base}"']
+    lines += [f'title = "{title}"', 'rests_on = ["CT-3"]', f'world = "{base}"']
     lines += _world(script.world, "patch.")
-    for step, seen in zip(script.steps, expectations(script), strict=True):
-        lines += ["", "[[step]]", f'at = "{span(step.at)}"']
-        if step.change is not None:
-            lines.append(f'change = "{step.change}"')
-        if step.patch is not None:
-            lines.append(f"patch = {_value(step.patch)}")
-        if step.send is not None and seen.outcome is not None:
-            lines.append(f'send = "{step.send}"')
-            lines.append(f'expect = "{seen.outcome.text}"')
-            lines.append(f"reply = {_value(seen.outcome.reply)}")
-            if seen.outcome.answer is not None:
-                lines.append(f'answer = "{seen.outcome.answer}"')
-        if seen.connections is not None:
-            lines.append(f"conns = {_value(seen.connections)}")
-            lines.append(f"conns_total = {len(seen.connections)}")
+    for step, seen in zip(script.steps, every or expectations(script), strict=True):
+        lines += ["", "[[step]]", f'at = "{span(step.at)}"', *_step(step), *_seen(seen)]
     return "\n".join(lines) + "\n"
+
+
+def _step(step: Step) -> list[str]:
+    lines = []
+    if step.changes:
+        lines.append(f"change = {_value(step.changes[0] if len(step.changes) == 1 else list(step.changes))}")
+    if step.patch is not None:
+        lines.append(f"patch = {_value(step.patch)}")
+    if step.send is not None:
+        lines.append(f'send = "{step.send}"')
+    if step.repeat != 1:
+        lines.append(f"repeat = {step.repeat}")
+    return lines
+
+
+def _seen(seen: Seen) -> list[str]:
+    lines = []
+    if seen.outcome is not None:
+        lines += [f'expect = "{seen.outcome.expected}"', f"reply = {_value(seen.outcome.reply)}"]
+        if seen.outcome.answer is not None:
+            lines.append(f'answer = "{seen.outcome.answer}"')
+        if seen.outcome.released:
+            lines.append(f"released = {_value([one.expected for one in seen.outcome.released])}")
+    if seen.connections is not None:
+        lines += [f"conns_exact = {_value(seen.connections)}", f"counters = {_value(seen.counters)}"]
+    return lines
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -163,14 +167,24 @@ def nanoseconds(text_: str) -> int:
 def load(path: Path) -> tuple[Script, Table]:
     """Reads a scenario file: the script, and the file as it is."""
     raw = tomllib.loads(path.read_text())
-    world = tomllib.loads((path.parent / raw["world"]).read_text())
-    merge(world, raw.get("patch", {}))
-    steps = []
-    for step in raw.get("step", []):
-        asked = "conns" in step or "conns_total" in step
-        if "kill" in step:
-            raise notation.Unsupported("kill")
-        for _ in range(step.get("repeat", 1)):
-            steps.append(Step(nanoseconds(step["at"]), step.get("send"), step.get("change"), step.get("patch"), asked))
-            step = {**step, "change": None, "patch": None}
-    return Script(world, steps), raw
+    world = raw["world"]
+    if isinstance(world, str):
+        world = tomllib.loads((path.parent / world).read_text())
+    amend.merge(world, raw.get("patch", {}))
+    return Script(world, [_read(step) for step in raw.get("step", [])]), raw
+
+
+def _read(step: Table) -> Step:
+    if "kill" in step:
+        raise Unsupported("kill")
+    asked = any(key in step for key in ("conns", "conns_total", "conns_exact", "counters"))
+    changes = step.get("change", ())
+    refused = "refused" in step
+    return Step(
+        nanoseconds(step["at"]),
+        step.get("send"),
+        () if refused else (changes,) if isinstance(changes, str) else tuple(changes),
+        None if refused else step.get("patch"),
+        asked,
+        step.get("repeat", 1),
+    )

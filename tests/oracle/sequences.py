@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import random
-from typing import Optional
+from typing import Iterator, Optional
 
 import changes
+import datagrams
+import episodes
 import flows
+import neighbours
 import noise
 import notation
+import reach
 from flows import Flow, Side
-from notation import Packet, Unsupported
-from oracle import Ambiguous
-from scenario import Player, Script, Step, Table
-from tracking import Conn, key_of
+from notation import Unsupported
+from oracle import Oracle
+from outcome import Ambiguous, Outcome
+from packets import Packet
+from scenario import Player, Script, Seen, Step, Table
+from tcp import HALF_OPEN
+from tracking import Conn, allowed_by_rules, key_of
 from worlds import CLIENT_PORTS, SERVER_PORTS
 
 SECOND = 10**9
-HALF_OPEN = ("syn-sent", "syn-sent2", "syn-recv")
 
 
 class Director:
@@ -27,54 +33,128 @@ class Director:
         self.rng = rng
         self.player = Player(world)
         self.script = Script(world)
+        self.seen: list[Seen] = []
         self.flows: dict[tuple[object, ...], Flow] = {}
+        self.episodes: list[Iterator[None]] = []
         self.now = 0
+        self.sent = 0
 
     @property
-    def oracle(self):  # type: ignore[no-untyped-def]
+    def oracle(self) -> Oracle:
         """The oracle that plays along."""
         return self.player.oracle
 
-    def run(self, packets: int) -> Script:
-        """A script with that many packets."""
-        sent = 0
-        while sent < packets:
+    def run(self, packets: int) -> None:
+        """Writes a script with that many packets."""
+        while self.sent < packets:
             if self.rng.random() < 0.04:
-                self._change()
-            sent += self._packet()
+                self.change(changes.change(self.rng, self.player.tables))
+            if self.rng.random() < 0.3:
+                self._episode()
+            else:
+                self._packet()
         self._play(Step(self.now, list_connections=True))
-        return self.script
 
-    def _play(self, step: Step) -> bool:
-        try:
-            if step.send is not None and notation.parse(step.send).port not in self._ports():
-                return False
-            self.player.play(step)
-        except (Ambiguous, Unsupported):
+    # --- what episodes use -----------------------------------------------------------------------------------------
+
+    def send(self, text: Optional[str], repeat: int = 1) -> Optional[Outcome]:
+        """Sends a packet, unless it is one that cannot be judged."""
+        if text is None or notation.parse(text).port not in self.ports():
+            return None
+        seen = self._play(Step(self.now, text, list_connections=self.rng.random() < 0.12, repeat=repeat))
+        self.sent += seen is not None
+        return None if seen is None else seen.outcome
+
+    def change(self, made: Optional[changes.Change]) -> bool:
+        """Changes the world; `False`: there was nothing to change."""
+        if made is None:
             return False
-        self.script.steps.append(step)
+        text, patch = made
+        self._play(Step(self.now, changes=(text,) if text else (), patch=patch, list_connections=self.rng.random() < 0.3))
+        gone = [key for key, flow in self.flows.items() if any(s.eni not in self.ports() for s in flow.sides.values())]
+        for key in gone:
+            del self.flows[key]
         return True
 
-    def _ports(self) -> set[str]:
+    def wait(self, until: int) -> None:
+        """Moves the clock, never back."""
+        self.now = max(self.now, until)
+
+    def ports(self) -> set[str]:
+        """Who can send."""
         world = self.oracle.world
         return {*world.enis, *world.tables.get("service", {})}
 
-    def _change(self) -> None:
-        made = changes.change(self.rng, self.player.tables)
-        if made is None:
-            return
-        text, patch = made
-        self._play(Step(self.now, change=text, patch=patch, list_connections=self.rng.random() < 0.3))
-        gone = [key for key, flow in self.flows.items() if any(s.eni not in self._ports() for s in flow.sides.values())]
-        for key in gone:
-            del self.flows[key]
+    def flow(self, kinds: tuple[str, ...] = flows.KINDS, promising: bool = True) -> Optional[Flow]:
+        """A flow; by default one that the present rules let through."""
+        for _ in range(15):
+            flow = self._random_flow(kinds)
+            if flow is None:
+                continue
+            ends = flow.sides["C"], flow.sides["S"]
+            key = (flow.kind, flow.ident, *[(side.host, side.port) for side in ends])
+            if key in self.flows:
+                flow = self.flows.pop(key)
+            else:
+                flow.renew(self.rng)
+            if not promising or self._promising(flow):
+                self.flows[key] = flow
+                return flow
+        return None
 
-    def _packet(self) -> int:
+    def conn(self, flow: Flow, who: str = "C") -> Optional[Conn]:
+        """The entry of a flow at one of its sides."""
+        packet = notation.parse(flows.plain(flow, who))
+        assert isinstance(packet, Packet)
+        return self.oracle.tracker.find(flow.sides[who].eni, key_of(packet, "egress"), self.now)
+
+    def step(self, flow: Flow) -> str:
+        """The next packet of a flow: mostly by plan."""
+        rng = self.rng
+        if flow.kind != "tcp":
+            return self.any(flow, rng.choice("CCS"))
+        conn = self.conn(flow)
+        if not flow.plan:
+            flow.plan = self._plan(flow, conn)
+        if rng.random() < 0.12:
+            return self.any(flow, rng.choice("CS"))
+        who, letters = flow.plan.pop(0).split()
+        return flows.tcp_packet(rng, flow, who, letters, conn)
+
+    def any(self, flow: Flow, who: str) -> str:
+        """Any packet of a flow."""
+        rng = self.rng
+        if flow.kind == "tcp":
+            letters = rng.choice(["S", "SA", "A", "A", "PA", "FA", "F", "*", "*", "P"])
+            return flows.tcp_packet(rng, flow, who, letters, self.conn(flow, rng.choice("CS")))
+        if flow.kind == "icmp":
+            return flows.icmp_packet(rng, flow, who)
+        return flows.other_packet(rng, flow, who)
+
+    # --- steps -----------------------------------------------------------------------------------------------------
+
+    def _play(self, step: Step) -> Optional[Seen]:
+        try:
+            seen = self.player.play(step)
+        except (Ambiguous, Unsupported) as why:
+            reach.hit(f"not sent: {why}")
+            return None
+        self.script.steps.append(step)
+        self.seen.append(seen)
+        return seen
+
+    def _episode(self) -> None:
+        """Begins an episode, or lets one go on; several run at once."""
+        if len(self.episodes) < 2 or (len(self.episodes) < 5 and self.rng.random() < 0.2):
+            kind = self.rng.choice([episodes.any_of, datagrams.any_of])
+            self.episodes.append(kind(self.rng, self))
+        episode = self.rng.choice(self.episodes)
+        if next(episode, self) is self:
+            self.episodes.remove(episode)
+
+    def _packet(self) -> None:
         conn = self._advance()
-        text = self._poke(conn) if conn is not None else self._next()
-        if text is None:
-            return 0
-        return int(self._play(Step(self.now, send=text, list_connections=self.rng.random() < 0.12)))
+        self.send(self._poke(conn) if conn is not None else self._next())
 
     # --- time ------------------------------------------------------------------------------------------------------
 
@@ -85,7 +165,7 @@ class Director:
         alive = sorted(self.oracle.connections(), key=lambda found: found[1].expiry)
         if chance < 0.12 and alive:
             eni, conn = self.rng.choice(alive[:4] if self.rng.random() < 0.95 else alive)
-            self.now = max(self.now, conn.expiry + self.rng.choice([-1, -1, 0, 0, 1]))
+            self.wait(conn.expiry + self.rng.choice([-1, -1, 0, 0, 1]))
             return eni, conn
         if chance < 0.5:
             self.now += self.rng.choice([0, 1, 10**6, SECOND // 2])
@@ -98,19 +178,12 @@ class Director:
         eni, conn = found
         for flow in self.flows.values():
             for who in self.rng.sample("CS", 2):
-                packet = notation.parse(self._plain(flow, who))
+                packet = notation.parse(flows.plain(flow, who))
+                assert isinstance(packet, Packet)
                 direction = "egress" if flow.sides[who].eni == eni else "ingress"
                 if key_of(packet, direction) == conn.key:
-                    return self._any(flow, who)
+                    return self.any(flow, who)
         return self._next()
-
-    @staticmethod
-    def _plain(flow: Flow, who: str) -> str:
-        text = flows.head(flow, who)
-        if flow.kind != "icmp":
-            return text
-        six = flow.sides["C"].host.version == 6
-        return f"{text} type {(128 if six else 8) + (who == 'S') * (1 if six else -8)} id {flow.ident}"
 
     # --- flows -----------------------------------------------------------------------------------------------------
 
@@ -118,45 +191,29 @@ class Director:
         rng, world = self.rng, self.oracle.world
         chance = rng.random()
         if chance < 0.15 or not self.flows:
-            flow = self._new_flow()
-            return self._step(flow) if flow is not None else noise.stray(rng, world)
-        if chance < 0.74:
+            flow = self.flow(promising=rng.random() < 0.85)
+            return self.step(flow) if flow is not None else noise.stray(rng, world)
+        if chance < 0.70:
             recent = list(self.flows.values())[-6:]
-            return self._step(rng.choice(recent))
-        if chance < 0.81:
+            return self.step(rng.choice(recent))
+        if chance < 0.77:
             return noise.error(rng, world, rng.choice(list(self.flows.values())))
-        if chance < 0.85:
+        if chance < 0.81:
             return noise.stray(rng, world)
-        if chance < 0.90:
+        if chance < 0.87:
             return noise.forged(rng, world)
-        return rng.choice([noise.service, noise.large, noise.next_hop, noise.next_hop])(rng, world)
+        if chance < 0.92:
+            return neighbours.any_of(rng, world)
+        return rng.choice(noise.OTHERS)(rng, world)
 
-    def _new_flow(self) -> Optional[Flow]:
-        """A flow; mostly one that the present rules let through."""
-        picky = self.rng.random() < 0.85
-        for _ in range(15):
-            flow = self._random_flow()
-            if flow is None:
-                continue
-            ends = flow.sides["C"], flow.sides["S"]
-            key = (flow.kind, flow.ident, *[(side.host, side.port) for side in ends])
-            if key in self.flows:
-                flow = self.flows.pop(key)
-            else:
-                flow.renew(self.rng)
-            if not picky or self._promising(flow):
-                self.flows[key] = flow
-                return flow
-        return None
-
-    def _random_flow(self) -> Optional[Flow]:
+    def _random_flow(self, kinds: tuple[str, ...]) -> Optional[Flow]:
         rng, world = self.rng, self.oracle.world
         client, server = rng.sample(list(world.enis), 2)
         source = rng.choice(world.own[client])
         targets = [one for one in world.own[server] if one.version == source.version]
         if not targets:
             return None
-        kind = rng.choices(["tcp", "udp", "icmp", "proto 47", "proto 132"], [55, 25, 10, 5, 5])[0]
+        kind = rng.choice(kinds)
         ports = kind in ("tcp", "udp")
         sides = {
             "C": Side(client, source, rng.choice(CLIENT_PORTS) if ports else 0),
@@ -165,25 +222,16 @@ class Director:
         return Flow(kind, sides, rng.randint(1, 20) if kind == "icmp" else 1)
 
     def _promising(self, flow: Flow) -> bool:
-        text = self._plain(flow, "C")
-        packet = notation.parse(text)
-        world, tracker = self.oracle.world, self.oracle.tracker
+        packet = notation.parse(flows.plain(flow, "C"))
+        assert isinstance(packet, Packet)
         client, server = flow.sides["C"].eni, flow.sides["S"].eni
-        out = tracker.judge(world, client, "egress", packet, None, self.now).allowed
-        return bool(out and tracker.judge(world, server, "ingress", packet, client, self.now).allowed)
+        with reach.paused():
+            return self._admits(client, "egress", packet, None) and self._admits(server, "ingress", packet, client)
 
-    def _step(self, flow: Flow) -> str:
-        """The next packet of a flow: mostly by plan."""
-        rng = self.rng
-        if flow.kind != "tcp":
-            return self._any(flow, rng.choice("CCS"))
-        conn = self._conn(flow)
-        if not flow.plan:
-            flow.plan = self._plan(flow, conn)
-        if rng.random() < 0.12:
-            return self._any(flow, rng.choice("CS"))
-        who, letters = flow.plan.pop(0).split()
-        return flows.tcp_packet(rng, flow, who, letters, conn)
+    def _admits(self, eni: str, direction: str, packet: Packet, handing: Optional[str]) -> bool:
+        world, tracker = self.oracle.world, self.oracle.tracker
+        tracked = tracker.find(eni, key_of(packet, direction), self.now) is not None
+        return tracked or allowed_by_rules(world, eni, direction, packet, handing)
 
     def _plan(self, flow: Flow, conn: Optional[Conn]) -> list[str]:
         closing = [name for name in flows.PLANS if name.startswith(("close", "bare", "reset"))]
@@ -201,25 +249,12 @@ class Director:
 
     def _half_open(self, flow: Flow) -> bool:
         """Whether new sequence numbers would leave open which SYN is meant (CT-46)."""
-        found = [self._conn(flow, who) for who in "CS"]
+        found = [self.conn(flow, who) for who in "CS"]
         return any(conn is not None and conn.state in HALF_OPEN for conn in found)
 
-    def _conn(self, flow: Flow, who: str = "C") -> Optional[Conn]:
-        packet: Packet = notation.parse(self._plain(flow, who))
-        found: Optional[Conn] = self.oracle.tracker.find(flow.sides[who].eni, key_of(packet, "egress"), self.now)
-        return found
 
-    def _any(self, flow: Flow, who: str) -> str:
-        """Any packet of a flow."""
-        rng = self.rng
-        if flow.kind == "tcp":
-            letters = rng.choice(["S", "SA", "A", "A", "PA", "FA", "F", "*", "*", "P"])
-            return flows.tcp_packet(rng, flow, who, letters, self._conn(flow, rng.choice("CS")))
-        if flow.kind == "icmp":
-            return flows.icmp_packet(rng, flow, who)
-        return flows.other_packet(rng, flow, who)
-
-
-def script(rng: random.Random, world: Table, packets: int) -> Script:
-    """A random script in a world."""
-    return Director(rng, world).run(packets)
+def script(rng: random.Random, world: Table, packets: int) -> tuple[Script, list[Seen]]:
+    """A random script in a world, and what the oracle says of each step."""
+    director = Director(rng, world)
+    director.run(packets)
+    return director.script, director.seen

@@ -18,7 +18,7 @@ import generate
 import scenario
 from engine import Failure, Invalid
 from notation import Unsupported
-from oracle import Ambiguous
+from outcome import Ambiguous
 from scenario import Script, Step
 
 PathOf = tuple[Any, ...]
@@ -86,7 +86,7 @@ class Shrinker:
     def _simpler(self, at: int) -> Iterator[Script]:
         step = self.script.steps[at]
         if step.list_connections:
-            yield self._with(at, Step(step.at, step.send, step.change, step.patch))
+            yield self._with(at, Step(step.at, step.send, step.changes, step.patch, repeat=step.repeat))
         gap = step.at - (self.script.steps[at - 1].at if at else 0)
         if gap not in (0, 10**9):
             for wanted in (0, 10**9):

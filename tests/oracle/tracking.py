@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Optional
 
+import tcp
 from model import World
-from notation import TCP, UDP, Address, Packet
+from outcome import Ambiguous
+from packets import TCP, UDP, Address, Packet
+from reach import hit
+from tcp import Tcp, is_syn
 
 SECOND = 10**9
 FIXED = {  # CT-33 to CT-36, in seconds
@@ -18,7 +22,6 @@ CONFIGURED = {"established": "tcp_established", "udp-single": "udp", "udp-stream
 QUERIES_V4 = {8: 0, 13: 14, 15: 16, 17: 18}  # CT-55
 QUERIES_V6 = {128: 129}
 ERRORS = {4: (3, 11, 12), 6: (1, 2, 3, 4)}  # CT-50
-MODULUS = 2**32
 
 Key = tuple[object, ...]
 
@@ -28,20 +31,9 @@ def opposite(direction: str) -> str:
     return "ingress" if direction == "egress" else "egress"
 
 
-@dataclass
-class Side:
-    """What an entry remembers of one side of a TCP connection (CT-46)."""
-
-    syn: Optional[int] = None
-    scale: Optional[int] = None
-    ack: Optional[int] = None
-    window: int = 0
-    window_of_syn: bool = False
-
-
-@dataclass
+@dataclass(frozen=True)
 class Conn:
-    """A tracked connection of one ENI."""
+    """A tracked connection of one ENI. It never changes: a packet puts another in its place."""
 
     key: Key
     origin: str
@@ -49,14 +41,12 @@ class Conn:
     local: tuple[Address, int]
     remote: tuple[Address, int]
     state: str
-    expiry: int = 0
-    sides: dict[str, Side] = field(default_factory=lambda: {"origin": Side(), "reply": Side()})
-    first_fin: str = ""
-    simultaneous: bool = False
-    pending: bool = False
+    expiry: int
+    opener: Packet
+    direct: bool  # whether the ENI that handed the opener over had its source address (SG-34)
+    tcp: Optional[Tcp] = None
+    pending: bool = True
     transactions: int = 0
-    opener: Optional[Packet] = None
-    direct: bool = False  # whether the ENI that handed the opener over had its source address (SG-34)
 
 
 @dataclass
@@ -68,6 +58,7 @@ class Verdict:
     conn: Optional[Conn] = None
     delete: bool = False
     creates: bool = False
+    related: bool = False
 
 
 def key_of(packet: Packet, direction: str) -> Optional[Key]:
@@ -101,6 +92,12 @@ class Tracker:
     def __init__(self) -> None:
         self.tables: dict[str, dict[Key, Conn]] = {}
 
+    def copy(self) -> "Tracker":
+        """A copy; entries themselves never change."""
+        twin = Tracker()
+        twin.tables = {eni: dict(table) for eni, table in self.tables.items()}
+        return twin
+
     def live(self, eni: str, now: int) -> list[Conn]:
         """The entries of an ENI that have not expired (CT-39a, CT-73)."""
         return [conn for conn in self.tables.get(eni, {}).values() if now < conn.expiry]
@@ -120,45 +117,82 @@ class Tracker:
         conn = self.find(eni, key, now)
         reuse = conn is not None and conn.state in ("time-wait", "close") and is_syn(packet)  # CT-45
         if conn is not None and not reuse:
+            hit("CT-3 tracked")
             return Verdict(True, key, self._passed(world, eni, direction, packet, conn, now))
         if self._related(world, eni, direction, packet, now):
-            return Verdict(True)
-        if not any(world.matches(rule, direction, packet, handing) for rule in world.rules(eni, direction)):
+            return Verdict(True, related=True)
+        if not allowed_by_rules(world, eni, direction, packet, handing):
+            if reuse:
+                hit("CT-45 reuse denied")
             return Verdict(False)
-        if not opens(packet) or untracked(world, eni, direction, packet):
+        if reuse:
+            hit("CT-45 reuse")
+        if not opens(packet):
+            hit("CT-40 opens nothing")
+            return Verdict(True, key, delete=reuse)
+        if untracked(world, eni, direction, packet):
+            if reuse:
+                hit("CT-45 reuse untracked")
+            hit("CT-13 untracked")
             return Verdict(True, key, delete=reuse)
         assert key is not None
-        conn = new_conn(world, eni, direction, packet, key, now)
-        conn.direct = handing is not None and world.owner(packet.src) == handing
-        return Verdict(True, key, conn, creates=True)
+        direct = handing is not None and world.owner(packet.src) == handing
+        return Verdict(True, key, new_conn(world, eni, direction, packet, key, direct, now), creates=True)
+
+    def judge_later(
+        self, world: World, eni: str, direction: str, packet: Packet, handing: Optional[str], now: int
+    ) -> Verdict:
+        """CT-62, ADR 0018: as the first fragment would be judged now; it changes nothing."""
+        verdict = self.judge(world, eni, direction, packet, handing, now)
+        if not verdict.allowed:
+            hit("CT-62 denied by the rules")
+        elif verdict.related:
+            hit("CT-62 of an error about a known flow")
+        elif verdict.conn is not None and not verdict.creates:
+            hit("CT-62 by the entry of its flow")
+        else:
+            hit("CT-62 by the rules")
+        return Verdict(verdict.allowed)
 
     def _related(self, world: World, eni: str, direction: str, packet: Packet, now: int) -> bool:
         """CT-50, CT-52, CT-53."""
         if not packet.is_icmp or packet.icmp_type not in ERRORS[packet.src.version] or packet.quote is None:
             return False
-        quote, cut = packet.quote, packet.quote_cut
-        quoted = quote.ip_len() if cut is None else min(cut, quote.ip_len())
-        if quote.v4 != packet.v4 or quoted < (28 if quote.v4 else 48):
+        quote = packet.quote
+        if quote.v4 != packet.v4:
+            hit("CT-53 wrong version")
+            return False
+        if packet.quoted() < quote.chain_len() + 8:
+            hit("CT-53 short quote")
+            return False
+        if quote.is_later:
+            hit("CT-53 quote of a later fragment")
             return False
         if direction == "ingress" and quote.src != packet.dst:
+            hit("CT-53 not delivered to the sender of the quoted packet")
             return False
         other = opposite(direction)
         if self.find(eni, key_of(quote, other), now) is not None:
+            hit("CT-50 related")
             return True
-        allowed = any(world.matches(rule, other, quote, None) for rule in world.rules(eni, other))
-        return quote.has_ports and allowed and untracked(world, eni, other, quote)
+        if not quote.has_ports or not untracked(world, eni, other, quote):
+            return False
+        allowed = allowed_by_rules(world, eni, other, quote, None)
+        if allowed:
+            hit("CT-52 about an untracked flow")
+        return allowed
 
     def _passed(self, world: World, eni: str, direction: str, packet: Packet, conn: Conn, now: int) -> Conn:
         """The entry as it is after a packet of its flow."""
-        after = copy.deepcopy(conn)
         side = "origin" if direction == conn.origin else "reply"
-        if packet.protocol == TCP:
-            if not tcp_step(after, side, packet):
-                return after
-        elif packet.protocol == UDP:
-            udp_step(after, side)
-        after.expiry = now + time_out(world, eni, after.state)
-        return after
+        if conn.tcp is not None:
+            after, refreshes = tcp.step(conn.tcp, side, packet)
+            conn = replace(conn, tcp=after, state=after.state)
+            if not refreshes:
+                return conn
+        elif conn.protocol == UDP:
+            conn = udp_step(conn, side)
+        return replace(conn, expiry=now + time_out(world, eni, conn.state))
 
     # --- commit ----------------------------------------------------------------------------------------------------
 
@@ -178,35 +212,50 @@ class Tracker:
         if instance is None or "max_tracked" not in instance:
             return True
         used = sum(len(self.live(one, now)) for one in instance["enis"])
-        replaces = self.find(eni, verdict.key, now) is not None  # CT-45: the old one's place is for the new one
-        return replaces or bool(used < instance["max_tracked"])
+        if self.find(eni, verdict.key, now) is not None:
+            hit("CT-45 the place of its predecessor")
+            return True
+        if used < instance["max_tracked"]:
+            if any(len(self.tables.get(one, {})) > len(self.live(one, now)) for one in instance["enis"]):
+                hit("CT-73 expired entries do not count")
+            return True
+        hit("CT-70 no room")
+        return False
 
     def revoke(self, world: World) -> None:
-        """CT-27: ends every entry whose opener no rule would let in or out now."""
+        """CT-27: ends every entry whose opener no rule of the ENI admits now."""
         for eni, table in self.tables.items():
-            self.tables[eni] = {key: conn for key, conn in table.items() if _admitted(world, eni, conn)}
+            kept = {key: conn for key, conn in table.items() if admits(world, eni, conn)}
+            if len(kept) < len(table):
+                hit("CT-27 ended")
+            elif kept:
+                hit("CT-27 stays")
+            self.tables[eni] = kept
 
     def forget(self, before: World, after: World) -> None:
         """CT-26: entries of ENIs and of addresses that are gone."""
         for eni in list(self.tables):
             if eni not in after.enis:
+                hit("CT-26 ENI deleted")
                 del self.tables[eni]
                 continue
             gone = set(before.own[eni]) - set(after.own[eni])
             table = self.tables[eni]
-            self.tables[eni] = {key: conn for key, conn in table.items() if conn.local[0] not in gone}
+            kept = {key: conn for key, conn in table.items() if conn.local[0] not in gone}
+            if len(kept) < len(table):
+                hit("CT-26 address unassigned")
+            self.tables[eni] = kept
 
 
-def _admitted(world: World, eni: str, conn: Conn) -> bool:
-    packet = conn.opener
-    assert packet is not None
-    handing = world.owner(packet.src) if conn.direct else None
-    return any(world.matches(rule, conn.origin, packet, handing) for rule in world.rules(eni, conn.origin))
+def admits(world: World, eni: str, conn: Conn) -> bool:
+    """CT-27: whether the packet that opened an entry would be let through now."""
+    handing = world.owner(conn.opener.src) if conn.direct else None
+    return allowed_by_rules(world, eni, conn.origin, conn.opener, handing)
 
 
-def is_syn(packet: Packet) -> bool:
-    """CT-40b: SYN without ACK."""
-    return packet.protocol == TCP and "syn" in packet.flags and "ack" not in packet.flags
+def allowed_by_rules(world: World, eni: str, direction: str, packet: Packet, handing: Optional[str]) -> bool:
+    """SG-20."""
+    return any(world.matches(rule, direction, packet, handing) for rule in world.rules(eni, direction))
 
 
 def opens(packet: Packet) -> bool:
@@ -222,17 +271,21 @@ def untracked(world: World, eni: str, direction: str, packet: Packet) -> bool:
     """CT-10 and CT-17: whether either side taken as the opener makes the flow untracked."""
     if not packet.has_ports:
         return False  # CT-12
-    other = opposite(direction)
-    return _opened(world, eni, direction, packet) or _opened(world, eni, other, mirrored(packet))
+    if _opened(world, eni, direction, packet):
+        hit("CT-10 untracked forwards")
+        return True
+    if _opened(world, eni, opposite(direction), mirrored(packet)):
+        hit("CT-17 untracked in reverse")
+        return True
+    return False
 
 
 def _opened(world: World, eni: str, direction: str, packet: Packet) -> bool:
     version = packet.src.version
-    wide = [rule for rule in world.rules(eni, direction) if rule.anywhere(version)]
-    back = [rule for rule in world.rules(eni, opposite(direction)) if rule.anywhere(version)]
-    asked = any(rule.fits(packet, in_acl=False) for rule in wide)
-    answered = any(rule.all_ports and rule.protocol in (-1, packet.protocol) for rule in back)
-    return asked and answered
+    back = world.rules(eni, opposite(direction))
+    if not any(rule.all_ports and rule.protocol in (-1, packet.protocol) and rule.anywhere(version) for rule in back):
+        return False
+    return any(rule.anywhere(version) and rule.fits(packet, in_acl=False) for rule in world.rules(eni, direction))
 
 
 def time_out(world: World, eni: str, state: str) -> int:
@@ -242,94 +295,24 @@ def time_out(world: World, eni: str, state: str) -> int:
     return FIXED[state] * SECOND
 
 
-def new_conn(world: World, eni: str, direction: str, packet: Packet, key: Key, now: int) -> Conn:
+def new_conn(world: World, eni: str, direction: str, packet: Packet, key: Key, direct: bool, now: int) -> Conn:
     """The entry that a packet opens."""
     ends = [(packet.src, packet.sport), (packet.dst, packet.dport)]
     local, remote = ends if direction == "egress" else ends[::-1]
     state = {TCP: "syn-sent", UDP: "udp-single"}.get(packet.protocol, "icmp" if packet.is_icmp else "other")
-    conn = Conn(key, direction, packet.protocol, local, remote, state, now + time_out(world, eni, state))
-    conn.pending = True
-    conn.opener = packet
-    if packet.protocol == TCP:
-        conn.sides["origin"].syn, conn.sides["origin"].scale = packet.seq, packet.wscale
-    return conn
+    opened = tcp.opened(packet) if packet.protocol == TCP else None
+    expiry = now + time_out(world, eni, state)
+    hit("CT-7 an entry")
+    return Conn(key, direction, packet.protocol, local, remote, state, expiry, packet, direct, opened)
 
 
-def udp_step(conn: Conn, side: str) -> None:
+def udp_step(conn: Conn, side: str) -> Conn:
     """CT-39c."""
     if side == "origin":
-        conn.pending = True
-    elif conn.pending:
-        conn.pending = False
-        conn.transactions += 1
-    if conn.transactions >= 2:
-        conn.state = "udp-stream"
-
-
-def tcp_step(conn: Conn, side: str, packet: Packet) -> bool:
-    """CT-41 to CT-47; whether the time-out restarts."""
-    if "rst" in packet.flags:
-        plausible = plausible_reset(conn, side, packet)
-        conn.state = "close" if plausible else conn.state
-        return plausible
-    if is_syn(packet) and conn.state in ("established", "fin-wait", "close-wait", "last-ack"):
-        return False  # CT-45
-    _learn(conn, side, packet)
-    conn.state = _next_state(conn, side, packet)
-    return True
-
-
-def _learn(conn: Conn, side: str, packet: Packet) -> None:
-    mine = conn.sides[side]
-    if "syn" in packet.flags and mine.syn is None and conn.state in ("syn-sent", "syn-sent2"):
-        mine.syn, mine.scale = packet.seq, packet.wscale
-    if "ack" in packet.flags:
-        mine.ack, mine.window, mine.window_of_syn = packet.ack, packet.win, "syn" in packet.flags
-
-
-def _next_state(conn: Conn, side: str, packet: Packet) -> str:
-    flags, state = packet.flags, conn.state
-    syn, ack, fin = "syn" in flags, "ack" in flags, "fin" in flags
-    if syn and not ack:
-        return "syn-sent2" if state == "syn-sent" and side == "reply" else state  # CT-42
-    if syn:
-        answers = (state == "syn-sent" and side == "reply") or state == "syn-sent2"
-        return "syn-recv" if answers else state  # CT-41, CT-42
-    if fin:
-        return _after_fin(conn, side)
-    if not ack:
-        return state
-    if state == "syn-recv" and side == "origin":
-        return "established"
-    if state == "fin-wait" and side != conn.first_fin:
-        return "close-wait"
-    if state == "last-ack" and (conn.simultaneous or side == conn.first_fin):
-        return "time-wait"
-    return state
-
-
-def _after_fin(conn: Conn, side: str) -> str:
-    """CT-43."""
-    if conn.state in ("syn-recv", "established"):
-        conn.first_fin = side
-        return "fin-wait"
-    if conn.state in ("fin-wait", "close-wait") and side != conn.first_fin:
-        conn.simultaneous = conn.state == "fin-wait"
-        return "last-ack"
-    return conn.state
-
-
-def plausible_reset(conn: Conn, side: str, packet: Packet) -> bool:
-    """CT-46."""
-    mine, theirs = conn.sides[side], conn.sides["reply" if side == "origin" else "origin"]
-    if conn.state in ("syn-sent", "syn-sent2"):
-        syn = conn.sides["origin"].syn
-        assert syn is not None
-        if side == "origin":
-            return packet.seq in (syn, (syn + 1) % MODULUS)
-        return "ack" in packet.flags and packet.ack == (syn + 1) % MODULUS
-    if theirs.ack is None:
-        return theirs.syn is not None and "ack" in packet.flags and packet.ack == (theirs.syn + 1) % MODULUS
-    both = mine.scale is not None and theirs.scale is not None
-    shift = theirs.scale if both and not theirs.window_of_syn and theirs.scale is not None else 0
-    return (packet.seq - theirs.ack) % MODULUS <= theirs.window << shift
+        return replace(conn, pending=True)
+    if conn.pending:
+        conn = replace(conn, pending=False, transactions=conn.transactions + 1)
+    if conn.transactions >= 2 and conn.state == "udp-single":
+        hit("CT-39c a stream")
+        conn = replace(conn, state="udp-stream")
+    return conn

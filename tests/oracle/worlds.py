@@ -44,11 +44,30 @@ def world(rng: random.Random) -> Table:
         subnet["network_acl"] = rng.choice(list(tables["network_acl"]) + ["open"])
     for name in tables["security_group"]:
         tables["security_group"][name] = _group(rng, tables)
+    tables["security_group"]["open"] = {way: [f"all {word} {peer}" for peer in ("0.0.0.0/0", "::/0")[: 1 + six]]
+                                        for way, word in (("ingress", "from"), ("egress", "to"))}
     _instances(rng, tables)
+    tables["service"] = _services(rng, tables)
+    return {key: value for key, value in tables.items() if value}
+
+
+def _services(rng: random.Random, tables: Table) -> Table:
+    """Services on reserved addresses: of the VPC, link-local ones, and those of a subnet (RES-1, ADR 0004)."""
+    six = "ipv6_cidr_block" in tables["vpc"]
+    services: Table = {}
     if rng.random() < 0.7:
         addresses = ["10.0.0.2", "169.254.169.253"] + ["fd00:ec2::253"] * six
-        tables["service"] = {"dns": {"addresses": addresses, "attach": {"tap": "dns"}}}
-    return {key: value for key, value in tables.items() if value}
+        services["dns"] = {"addresses": addresses, "attach": {"tap": "dns"}}
+    if rng.random() < 0.4:
+        addresses = ["169.254.169.254"] + ["fd00:ec2::254"] * six
+        for at, subnet in enumerate(tables["subnet"].values()):
+            if rng.random() < 0.5:
+                base, _, last = subnet["cidr"].split("/")[0].rpartition(".")
+                addresses.append(f"{base}.{int(last) + rng.choice([1, 3])}")
+            if "ipv6_cidr" in subnet and rng.random() < 0.3:
+                addresses.append(f"2001:db8:1:{at}::{rng.choice([2, 3])}")
+        services["imds"] = {"addresses": addresses, "attach": {"tap": "imds"}}
+    return services
 
 
 def _subnets(rng: random.Random, six: bool) -> Table:
@@ -71,7 +90,9 @@ def _enis(rng: random.Random, tables: Table) -> Table:
             if rng.random() < 0.45:
                 eni["secondary_addresses"] = [f"10.0.{at}.{host + 1}"]
             if "ipv6_cidr" in subnet and rng.random() < 0.85:
-                eni["ipv6_address"] = f"2001:db8:1:{at}::{host:x}"
+                eni["ipv6_addresses"] = [f"2001:db8:1:{at}::{host:x}"]
+                if rng.random() < 0.3:
+                    eni["ipv6_addresses"].append(f"2001:db8:1:{at}:1::{host:x}")
             eni["groups"] = rng.sample(groups, rng.choice([1, 1, 2]))
             eni["attach"] = {"tap": f"e{at}{number}"}
             _traits(rng, eni)
@@ -86,6 +107,8 @@ def _traits(rng: random.Random, eni: Table) -> None:
         eni["mtu"] = rng.choice([1280, 1400, 1500])
     if rng.random() < 0.3:
         eni["connection_tracking"] = time_outs(rng)
+    if rng.random() < 0.4:
+        eni["mac"] = f"02:00:{int(eni['address'].split('.')[2]):02x}:00:00:{int(eni['address'].split('.')[3]):02x}"
 
 
 def time_outs(rng: random.Random) -> Table:
@@ -100,13 +123,15 @@ def time_outs(rng: random.Random) -> Table:
 
 def _prefix_lists(rng: random.Random, tables: Table) -> None:
     for at in range(rng.choice([0, 1, 1, 2])):
-        tables["prefix_list"][f"p{at}"] = {"max_entries": 4, "entries": prefixes(rng, tables)}
+        six = "ipv6_cidr_block" in tables["vpc"] and rng.random() < 0.3
+        tables["prefix_list"][f"p{at}"] = {"max_entries": 4, "entries": prefixes(rng, tables, six)}
 
 
-def prefixes(rng: random.Random, tables: Table) -> list[str]:
+def prefixes(rng: random.Random, tables: Table, six: bool) -> list[str]:
     """Entries of a prefix list, of one family."""
-    pool = [cidr for cidr in cidrs(tables) if ":" not in cidr] + ["0.0.0.0/0"]
-    return rng.sample(sorted(set(pool)), rng.randint(1, 3))
+    pool = [cidr for cidr in cidrs(tables) if (":" in cidr) == six] + ["::/0" if six else "0.0.0.0/0"]
+    distinct = sorted(set(pool))
+    return rng.sample(distinct, min(len(distinct), rng.randint(1, 3)))
 
 
 def cidrs(tables: Table) -> list[str]:
@@ -116,7 +141,7 @@ def cidrs(tables: Table) -> list[str]:
         found += [subnet[key] for key in ("cidr", "ipv6_cidr") if key in subnet]
     for eni in tables.get("eni", {}).values():
         found += [f"{eni['address']}/32"] + [f"{one}/32" for one in eni.get("secondary_addresses", [])]
-        found += [f"{eni['ipv6_address']}/128"] if "ipv6_address" in eni else []
+        found += [f"{one}/128" for one in eni.get("ipv6_addresses", [])]
     return found
 
 
