@@ -114,7 +114,7 @@ netns() {
 
 # Each scenario counts as a test. The few that devices cannot carry are listed in the log and bounded by the number asked for.
 scenarios_on_devices() {
-    target/release/palisade scenario --netns --at-least 368 tests/scenarios tests/conntrack/traces | awk '{ print }
+    target/release/palisade scenario --netns --at-least 575 tests/scenarios tests/conntrack/traces | awk '{ print }
         / passed, .* not playable; / { printf "test result: %s. %d passed; %d failed\n", $3 ? "FAILED" : "ok", $1, $3 }'
 }
 
