@@ -6,7 +6,7 @@
 //! Lock order: the list of instances, then a shard of the map, then a timer. Whoever gets killed entries out of a timer
 //! lets go of its lock before touching the map; whoever needs an instance finds it before locking a shard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -122,6 +122,16 @@ impl Instances {
     pub(crate) fn visit_from(&self, first: u32, mut visit: impl FnMut(&Arc<Instance>) -> bool) {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         all.range(first..).chain(all.range(..first)).all(|(_, instance)| visit(instance));
+    }
+
+    /// The zones whose entries timers have been armed for, and perhaps some whose entries have all ended.
+    pub(crate) fn known_zones(&self) -> HashSet<Zone> {
+        let mut known = HashSet::new();
+        self.visit_from(0, |instance| {
+            known.extend(instance.wheel().zones());
+            true
+        });
+        known
     }
 
     /// Forgets instances that no entry and no commit refers to.

@@ -1,5 +1,6 @@
 //! The table: look-ups, which change nothing, and what the control side asks for.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
@@ -119,12 +120,19 @@ impl ConnTable {
         self.map.iter().filter_map(|conn| entry(conn.value())).collect()
     }
 
-    /// The live entries whose policy, as `stamp` gives it for their ENI, has not admitted them yet; of ENIs for which it
-    /// gives none, nothing. Costs a look at every key of the table, and at the entries of those ENIs.
+    /// The live entries of some ENIs that have not been admitted by the stamps given here for these. Costs a look at every
+    /// key of the table, unless no entry of any of them has been made, and at their entries.
     #[must_use]
-    pub fn unadmitted(&self, stamp: impl Fn(Zone) -> Option<u64>, now: Instant) -> Vec<ConnHandle> {
+    pub fn unadmitted(&self, stamps: &[(Zone, u64)], now: Instant) -> Vec<ConnHandle> {
+        let known = self.instances.known_zones();
+        let stamps: HashMap<Zone, u64, RandomState> =
+            stamps.iter().filter(|(zone, _)| known.contains(zone)).copied().collect();
+        if stamps.is_empty() {
+            return Vec::new();
+        }
         let is_unadmitted = |key: &Key, conn: &Conn| {
-            stamp(key.zone()).is_some_and(|stamp| !conn.admission().is_by(stamp)) && conn.is_alive(now)
+            let stamp = stamps.get(&key.zone());
+            stamp.is_some_and(|stamp| !conn.admission().is_by(*stamp)) && conn.is_alive(now)
         };
         let found = self.map.iter().filter(|conn| is_unadmitted(conn.key(), conn.value()));
         found.map(|conn| ConnHandle::new(Arc::clone(conn.value()))).collect()

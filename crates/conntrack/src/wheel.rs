@@ -115,6 +115,11 @@ impl Wheel {
         found
     }
 
+    /// Zones for which there are handles, or were.
+    pub(crate) fn zones(&self) -> &[Zone] {
+        &self.zones
+    }
+
     #[cfg(test)]
     #[cfg(not(palisade_loom))]
     pub(crate) fn handles(&self) -> usize {

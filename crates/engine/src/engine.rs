@@ -211,7 +211,7 @@ impl Engine {
     /// refuses if it is strict about that. Call it once `new` is live.
     ///
     /// Counts as dropped the fragments that waited at ENIs that are gone. Under [`Revocation::Strict`] it costs a look at
-    /// the key of every connection if any ENI has changed.
+    /// the key of every connection if an ENI that ever had one has changed.
     pub fn retire(&self, counters: &Counters, old: &Snapshot, new: &Snapshot, now: Now) {
         for eni in old.enis() {
             let zone = Zone(eni.key.0);

@@ -204,7 +204,7 @@ fn end_refused(rig: &Rig) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(120))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     /// Two engines: a strict one that is swept only when its policy is about to be replaced, so that packets meet what the
     /// policy refuses, and a lenient one in which the reference evaluator ends all of that beforehand. The same packets

@@ -55,13 +55,13 @@ fn unadmitted_entries_are_found_by_their_eni() {
     w.owner.zone = Zone(2);
     w.tx(udp());
     w.wait(secs(29));
-    let stamps = |zone: Zone| (zone == ZONE).then_some(7);
-    let found = w.table.unadmitted(stamps, w.now);
+    let stamps = [(ZONE, 7), (Zone(99), 7)];
+    let found = w.table.unadmitted(&stamps, w.now);
     assert_eq!(found.len(), 2);
     assert!(found.iter().all(|entry| !entry.is_admitted_by(7)));
     w.wait(secs(1));
     assert_eq!(
-        w.table.unadmitted(stamps, w.now).len(),
+        w.table.unadmitted(&stamps, w.now).len(),
         0,
         "CT-39a: what is idle for too long has ended already"
     );

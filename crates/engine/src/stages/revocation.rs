@@ -10,7 +10,6 @@
 //!
 //! [`Engine::retire`]: crate::Engine::retire
 
-use hashbrown::HashMap;
 use palisade_conntrack::{ConnHandle, ConnTable, ConnView, Consult, Ids, Instant, Zone};
 use palisade_packet::Direction;
 use palisade_policy::{CompiledEni, EniKey, FilterKey, Match, Snapshot};
@@ -49,12 +48,9 @@ pub(crate) fn admits(eni: &CompiledEni, entry: &ConnView) -> bool {
 /// Judges the entries of every ENI whose stamp differs in two policies, and ends those that the new one refuses.
 pub(crate) fn sweep(table: &ConnTable, old: &Snapshot, new: &Snapshot, now: Instant) {
     let changed = |eni: &&CompiledEni| old.eni(eni.key).is_some_and(|was| was.stamp != eni.stamp);
-    let stamps: HashMap<Zone, u64, foldhash::fast::RandomState> =
+    let stamps: Vec<(Zone, u64)> =
         new.enis().iter().filter(changed).map(|eni| (Zone(eni.key.0), eni.stamp)).collect();
-    if stamps.is_empty() {
-        return;
-    }
-    for entry in table.unadmitted(|zone| stamps.get(&zone).copied(), now) {
+    for entry in table.unadmitted(&stamps, now) {
         let Some(view) = entry.view(now) else { continue };
         let Some(eni) = new.eni(EniKey(view.zone.0)) else { continue };
         conclude(table, eni, &entry, admits(eni, &view));
