@@ -6,6 +6,7 @@ import random
 from typing import Any, Callable, Optional
 
 import worlds
+from amend import text_of
 from flows import Side
 from model import read_entry, read_match
 from packets import Address
@@ -30,7 +31,7 @@ def change(rng: random.Random, tables: Table) -> Optional[Change]:
 def _rule(rng: random.Random, tables: Table) -> Optional[Change]:
     name = rng.choice(list(tables["security_group"]))
     direction = rng.choice(["ingress", "egress"])
-    present = tables["security_group"][name].get(direction)
+    present = _present(tables, name, direction)
     if present is None:
         return None, {"security_group": {name: {direction: []}}}
     if present and rng.random() < 0.5:
@@ -40,15 +41,28 @@ def _rule(rng: random.Random, tables: Table) -> Optional[Change]:
     text = rng.choice(wide) if rng.random() < 0.4 else worlds.rule(rng, tables, direction)
     if any(read_match(text) == read_match(known) for known in present):
         return None
+    if rng.random() < 0.5:
+        return None, {"security_group": {name: {direction: [*tables["security_group"][name][direction], text]}}}
     return f"authorize sg:{name} {direction} {text}", None
+
+
+def _present(tables: Table, name: str, direction: str) -> Optional[list[str]]:
+    """The rules of a group, if it has a list of its own."""
+    rules = tables["security_group"][name].get(direction)
+    return None if rules is None else [text_of(rule) for rule in rules]
 
 
 def _entry(rng: random.Random, tables: Table) -> Optional[Change]:
     name = rng.choice(list(tables["network_acl"]))
     direction = rng.choice(["ingress", "egress"])
     present = tables["network_acl"][name].get(direction, [])
-    if present and rng.random() < 0.5:
-        return f"remove acl:{name} {direction} {rng.choice(present)}", None
+    chance = rng.random()
+    if present and chance < 0.5:
+        entry = rng.choice(present)
+        return f"remove acl:{name} {direction} {entry.split()[0] if chance < 0.25 else entry}", None
+    if present and chance < 0.6:
+        number = read_entry(rng.choice(present)).number
+        return f"replace acl:{name} {direction} {worlds.entry(rng, tables, direction, number)}", None
     used = {read_entry(text).number for text in present}
     number = rng.choice([one for one in range(20, 160) if one not in used])
     if len(present) > 12:
@@ -62,19 +76,34 @@ def _eni(rng: random.Random, tables: Table) -> str:
 
 def _membership(rng: random.Random, tables: Table) -> Optional[Change]:
     groups = list(tables["security_group"])
+    eni = _eni(rng, tables)
+    present = tables["eni"][eni]["groups"]
+    absent = [one for one in groups if one not in present]
+    if absent and len(present) < 4 and rng.random() < 0.3:
+        return f"attach eni:{eni} sg:{rng.choice(absent)}", None
+    if len(present) > 1 and rng.random() < 0.5:
+        return f"detach eni:{eni} sg:{rng.choice(present)}", None
     return None, {"eni": {_eni(rng, tables): {"groups": rng.sample(groups, rng.choice([1, 1, 2]))}}}
 
 
 def _association(rng: random.Random, tables: Table) -> Optional[Change]:
-    subnet = rng.choice(list(tables["subnet"]))
-    return None, {"subnet": {subnet: {"network_acl": rng.choice(list(tables["network_acl"]))}}}
+    subnet, acl = rng.choice(list(tables["subnet"])), rng.choice(list(tables["network_acl"]))
+    if rng.random() < 0.5:
+        return f"associate subnet:{subnet} acl:{acl}", None
+    return None, {"subnet": {subnet: {"network_acl": acl}}}
 
 
 def _prefix_list(rng: random.Random, tables: Table) -> Optional[Change]:
     if not tables.get("prefix_list"):
         return None
     name = rng.choice(list(tables["prefix_list"]))
-    six = ":" in tables["prefix_list"][name]["entries"][0]
+    entries = tables["prefix_list"][name]["entries"]
+    six = ":" in entries[0]
+    if len(entries) > 1 and rng.random() < 0.3:
+        return f"remove pl:{name} {rng.choice(entries)}", None
+    [one, *_] = worlds.prefixes(rng, tables, six)
+    if len(entries) < 4 and one not in entries and rng.random() < 0.4:
+        return f"add pl:{name} {one}", None
     return None, {"prefix_list": {name: {"entries": worlds.prefixes(rng, tables, six)}}}
 
 
@@ -86,7 +115,11 @@ def _trait(rng: random.Random, tables: Table) -> Optional[Change]:
             {"connection_tracking": worlds.time_outs(rng)},
         ]
     )
-    return None, {"eni": {_eni(rng, tables): trait}}
+    eni = _eni(rng, tables)
+    [(key, value)] = trait.items()
+    if rng.random() < 0.3 and not isinstance(value, dict):
+        return f"set eni:{eni} {key} {str(value).lower()}", None
+    return None, {"eni": {eni: trait}}
 
 
 def _revocation(rng: random.Random, _: Table) -> Optional[Change]:
@@ -101,6 +134,10 @@ def _allowance(rng: random.Random, tables: Table) -> Optional[Change]:
 
 
 def _address(rng: random.Random, tables: Table) -> Optional[Change]:
+    if rng.random() < 0.3:
+        eni = _eni(rng, tables)
+        free = _free(tables, tables["eni"][eni]["subnet"])
+        return (f"assign eni:{eni} {rng.choice(free)}", None) if free else None
     return move_address(rng, tables, _eni(rng, tables))
 
 
@@ -115,16 +152,24 @@ def _whole_group(rng: random.Random, tables: Table) -> Optional[Change]:
 def _new_eni(rng: random.Random, tables: Table) -> Optional[Change]:
     """A new ENI, often with an address that another had before."""
     subnet = rng.choice(list(tables["subnet"]))
-    used = {one for eni in tables["eni"].values() for one in [eni["address"], *eni.get("secondary_addresses", [])]}
-    base, _, last = tables["subnet"][subnet]["cidr"].split("/")[0].rpartition(".")
-    free = [one for one in (f"{base}.{int(last) + at}" for at in range(4, 11)) if one not in used]
+    free = _free(tables, subnet)
     if not free or len(tables["eni"]) > 8:
         return None
     name = f"x{rng.randint(0, 3)}"
     if name in tables["eni"]:
         return None
     eni: Table = {"subnet": subnet, "address": rng.choice(free), "groups": [rng.choice(list(tables["security_group"]))]}
+    if rng.random() < 0.5:
+        fields = f'subnet = "{subnet}", address = "{eni["address"]}", groups = ["{eni["groups"][0]}"], attach = {{ tap = "{name}" }}'
+        return f"create eni:{name} {{ {fields} }}", None
     return None, {"eni": {name: {**eni, "attach": {"tap": name}}}}
+
+
+def _free(tables: Table, subnet: str) -> list[str]:
+    """Addresses near the beginning of a subnet that nobody has."""
+    used = {one for eni in tables["eni"].values() for one in [eni["address"], *eni.get("secondary_addresses", [])]}
+    base, _, last = tables["subnet"][subnet]["cidr"].split("/")[0].rpartition(".")
+    return [one for one in (f"{base}.{int(last) + at}" for at in range(4, 11)) if one not in used]
 
 
 # --- changes that aim at somebody ----------------------------------------------------------------------------------
@@ -145,6 +190,8 @@ def move_address(rng: random.Random, tables: Table, name: str) -> Optional[Chang
     if not key:
         return None
     gone = rng.choice(eni[key])
+    if rng.random() < 0.2:
+        return f"unassign eni:{name} {gone}", None
     patch: Table = {name: {key: [one for one in eni[key] if one != gone]}}
     near = [one for one, table in tables["eni"].items() if one != name and table["subnet"] == eni["subnet"]]
     if near and rng.random() < 0.7:
@@ -165,7 +212,7 @@ def against(rng: random.Random, tables: Table, client: str, server: str) -> Opti
         left = [name for name in tables["security_group"] if name not in groups]
         return (None, {"eni": {eni: {"groups": [rng.choice(left)]}}}) if left else None
     name = rng.choice(groups)
-    present = tables["security_group"][name].get(direction)
+    present = _present(tables, name, direction)
     if present and rng.random() < 0.5:
         return f"revoke sg:{name} {direction} {rng.choice(present)}", None
     return None, {"security_group": {name: {direction: []}}}
@@ -207,10 +254,10 @@ def undo(made: Optional[Change], tables: Table) -> Optional[Change]:
     if made is None or made[0] is None:
         return None
     verb, target, direction, text = made[0].split(" ", 3)
-    section, name = target.split(":")
-    present = tables["security_group" if section == "sg" else "network_acl"][name].get(direction, [])
+    _, name = target.split(":")
     if verb == "add":
-        return (f"remove {target} {direction} {text}", None) if text in present else None
+        return (f"remove {target} {direction} {text}", None) if text in tables["network_acl"][name].get(direction, []) else None
+    present = _present(tables, name, direction) or []
     if verb == "revoke" and not any(read_match(text) == read_match(known) for known in present):
         return f"authorize {target} {direction} {text}", None
     return None

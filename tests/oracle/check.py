@@ -32,6 +32,10 @@ def _wrong(step: dict[str, Any], seen: Seen) -> Optional[str]:
         return f"the file expects {expect}, the oracle {outcome.expected} ({outcome.text})"
     if "reply" in step and outcome is not None and step["reply"] != outcome.reply:
         return f"the file expects reply = {step['reply']}"
+    if "by" in step and outcome is not None and outcome.by not in (None, step["by"]):
+        return f"the file expects by = {step['by']}, the oracle {outcome.by}"
+    if "packets" in step and outcome is not None and outcome.packets != step["packets"]:
+        return f"the file expects packets = {step['packets']}, the oracle {outcome.packets}"
     if "answer" in step and outcome is not None and outcome.answer not in (None, step["answer"]):
         return f"the file expects answer = {step['answer']}, the oracle {outcome.answer}"
     known = dict(line.rsplit(" ", 1) for line in seen.counters)
@@ -55,7 +59,7 @@ def _wrong(step: dict[str, Any], seen: Seen) -> Optional[str]:
 
 def _judged(name: str) -> bool:
     """Whether the oracle keeps a counter."""
-    return name.split(".")[0] in ("held", "received", "consumed", "dropped") and name not in ("dropped", "consumed")
+    return name.split(".")[0] in ("held", "received", "delivered", "generated", "consumed", "dropped") and name not in ("dropped", "consumed")
 
 
 def _canonical(line: str) -> tuple[str, int]:

@@ -68,6 +68,7 @@ class Held:
     since: int
     sender: Optional[str]  # at the receiver: who handed it over
     direct: bool
+    packets: int  # how many the router has made of it
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,9 @@ class Fragments:
 
     # --- holding ---------------------------------------------------------------------------------------------------
 
-    def hold(self, eni: str, direction: str, packet: Packet, now: int, sender: Optional[str], direct: bool) -> None:
+    def hold(
+        self, eni: str, direction: str, packet: Packet, now: int, sender: Optional[str] = None, direct: bool = False, packets: int = 1
+    ) -> None:
         """CT-61: takes a fragment in, or drops it if there is no room."""
         key = _key(eni, direction, packet)
         if sum(one.key == key for one in self.held) >= MOST_HELD:
@@ -224,7 +227,7 @@ class Fragments:
             hit("CT-61 256 KiB of an ENI")
             raise Drop("fragment-orphan", eni, "fragments")
         hit("CT-61 held")
-        self.held = (*self.held, Held(key, packet, now, sender, direct))
+        self.held = (*self.held, Held(key, packet, now, sender, direct, packets))
 
     def release(self, key: Key) -> tuple[Held, ...]:
         """Gives back what waited for a first fragment, in the order in which it came."""

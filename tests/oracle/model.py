@@ -133,6 +133,7 @@ class World:
             texts += [eni["ipv6_address"]] if "ipv6_address" in eni else []
             self.own[name] = [address(text) for text in texts]
             self.owners.update((own, name) for own in self.own[name])
+        self.macs = {str(eni["mac"]): name for name, eni in self.enis.items() if "mac" in eni}
         self.services = {
             address(text): name for name, service in tables.get("service", {}).items() for text in service["addresses"]
         }
@@ -226,18 +227,22 @@ class World:
 
     def rules(self, eni: str, direction: str) -> list[Match]:
         """All rules of all groups of an ENI in a direction (SG-20)."""
-        found: list[Match] = []
+        return [match for _, match in self.named_rules(eni, direction)]
+
+    def named_rules(self, eni: str, direction: str) -> list[tuple[str, Match]]:
+        """The same with their ids; none of those that the configuration does not give."""
+        found: list[tuple[str, Match]] = []
         for name in self.enis[eni].get("groups", ["default"]):
-            found += [read_match(text) for text in self._group(name, direction)]
+            for rule in self._group(name, direction):
+                found.append(("", read_match(rule)) if isinstance(rule, str) else (rule.get("id", ""), read_match(rule["rule"])))
         return found
 
-    def _group(self, name: str, direction: str) -> list[str]:
+    def _group(self, name: str, direction: str) -> list[Any]:
         default = ["all to 0.0.0.0/0"] + (["all to ::/0"] if self.has_v6 else [])  # SG-5, SG-6
         table = self.tables.get("security_group", {}).get(name, {})
         if direction == "egress":
-            return [_text(rule) for rule in table.get("egress", default)]
-        own = ["all from sg:default"] if name == "default" else []
-        return [_text(rule) for rule in table.get("ingress", own)]
+            return list(table.get("egress", default))
+        return list(table.get("ingress", ["all from sg:default"] if name == "default" else []))
 
     def matches(self, rule: Match, direction: str, packet: Packet, handing: Optional[str]) -> bool:
         """Whether a rule matches a packet in a direction; `handing` is the ENI that handed it over (SG-34)."""
@@ -288,6 +293,3 @@ class World:
         default = [f"100 allow all {word} 0.0.0.0/0", f"101 allow all {word} ::/0"][: 1 + self.has_v6]
         return [read_entry(text) for text in table.get(direction, default if name == "default" else [])]
 
-
-def _text(rule: Any) -> str:
-    return str(rule if isinstance(rule, str) else rule["rule"])

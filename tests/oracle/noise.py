@@ -123,7 +123,9 @@ def next_hop(rng: random.Random, world: World) -> Optional[str]:
     if rng.random() < 0.3:
         near = [one for one in world.own[rng.choice(neighbours)] if one.version == source.version]
         target = rng.choice(near or [target])
-    return f"{_upper(rng, eni, source, target)} to-mac {rng.choice(neighbours)}"
+    neighbour = rng.choice(neighbours)
+    word = world.enis[neighbour].get("mac", neighbour) if rng.random() < 0.3 else neighbour
+    return f"{_upper(rng, eni, source, target)} to-mac {word}"
 
 
 def service(rng: random.Random, world: World) -> Optional[str]:

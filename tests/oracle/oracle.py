@@ -34,6 +34,7 @@ class Oracle:
         self.ends: Counter[str] = Counter()  # packets by what became of them, without those that waited in vain
         self.now = 0
         self._released: list[Outcome] = []
+        self._by: list[str] = []  # decisions on the way; empty: by a rule whose id is not known
 
     def change(self, world: World) -> None:
         """Switches to another version of the configuration."""
@@ -48,7 +49,7 @@ class Oracle:
         """Walks a packet; tables change as the specification says, or not at all if it does not say enough."""
         before = self.save()
         self.fragments.expire(self.now)
-        self._released = []
+        self._released, self._by = [], []
         try:
             outcome = self._walk(packet)
         except Drop as drop:
@@ -58,6 +59,7 @@ class Oracle:
             self.restore(before)
             raise
         outcome.released = self._released
+        outcome.by = self._by if all(self._by) else None
         self._count(packet, outcome)
         return outcome
 
@@ -65,8 +67,13 @@ class Oracle:
         """A segmentation-offload frame counts as the packets it stands for."""
         packets = packet.segments() if isinstance(packet, Packet) else 1
         self.ends["received"] += packets
+        self.ends["generated"] += outcome.reply
+        self.ends["delivered"] += outcome.reply
         for one, count in [(outcome, packets), *((released, 1) for released in outcome.released)]:
             kind = one.text.split()[0]
+            if one.packets is not None:
+                self.ends["delivered"] += one.packets
+                self.ends["generated"] += one.packets - count
             if kind in ("dropped", "consumed"):
                 self.ends[f"{kind}.{one.reason}"] += count
             if one.reason in ("allowance-egress", "allowance-ingress"):
@@ -88,7 +95,8 @@ class Oracle:
             return self._from_service(sender, packet)
         if isinstance(packet, Arp):
             return link.arp(self.world, sender, packet)
-        return self._from_eni(sender, packet)
+        known = self.world.macs.get(packet.to_mac or "")
+        return self._from_eni(sender, packet if known is None else replace(packet, to_mac=known))
 
     # --- from a service (RES-3, ADR 0004) --------------------------------------------------------------------------
 
@@ -102,7 +110,7 @@ class Oracle:
         if packet.largest_len() > min(self.world.mtu(target), path.SERVICE_MTU):
             raise Ambiguous("a large packet of a service")
         hit("RES-3 from a service")
-        return Outcome(f"delivered {target}")
+        return Outcome(f"delivered {target}", packets=packet.segments())
 
     # --- from an ENI (RT-1) ----------------------------------------------------------------------------------------
 
@@ -115,7 +123,7 @@ class Oracle:
             raise Ambiguous("bookkeeping or SG-74 first")
         sight = self.fragments.sight(eni, "egress", packet, _header_fault(packet), self.now)
         if sight is None:
-            self.fragments.hold(eni, "egress", self._addressed(eni, packet), self.now, None, False)
+            self.fragments.hold(eni, "egress", self._addressed(eni, packet), self.now)
             return Outcome(f"held {eni}")
         return self._with_those_held(sight, lambda: self._leave(eni, packet, sight))
 
@@ -175,9 +183,9 @@ class Oracle:
         fault = _header_fault(packet)
         if fault is not None:
             raise Drop(fault, eni)
-        path.carry(world, self.limiter, eni, path.SERVICE_MTU, packet, self.now, None)
+        packets = path.carry(world, self.limiter, eni, path.SERVICE_MTU, packet, self.now, None)
         hit("RES-3 to a service")
-        return Outcome(f"delivered service {service}")
+        return Outcome(f"delivered service {service}", packets=packets)
 
     def _destination_mac(self, eni: str, packet: Packet) -> None:
         """SG-74 and RT-5 on the destination MAC address."""
@@ -222,8 +230,11 @@ class Oracle:
         try:
             return walk()
         finally:
+            decisions = self._by
             for held in waiting:
+                self._by = []
                 self._released.append(self._go_on(held))
+            self._by = decisions
 
     def _go_on(self, held: Held) -> Outcome:
         eni = str(held.key[0])
@@ -238,7 +249,7 @@ class Oracle:
                 hit("CT-61 its sender is gone")
                 raise Drop("port-missing", GONE, "outlet")
             hit("CT-61 released at the receiver")
-            return self._arrive(held.sender, eni, held.direct, held.packet, sight)
+            return self._arrive(held.sender, eni, held.direct, held.packet, held.packets, sight)
         except Drop as drop:
             self._released += drop.released
             return drop.outcome
@@ -259,8 +270,8 @@ class Oracle:
         self._commit(eni, "egress", verdict)
         if target is None:
             raise Drop("unowned-address" if world.in_vpc(packet.dst) else "no-route", path.ROUTER, "route")
-        path.carry(world, self.limiter, eni, world.mtu(target), packet, now, target if direct else None)
-        return self._to_eni(eni, target, direct, packet)
+        packets = path.carry(world, self.limiter, eni, world.mtu(target), packet, now, target if direct else None)
+        return self._to_eni(eni, target, direct, packet, packets)
 
     def _multicast(self, eni: str, packet: Packet) -> None:
         """SG-74 on addresses, SG-72."""
@@ -278,7 +289,9 @@ class Oracle:
     def _judge(self, eni: str, direction: str, sight: Sight, handing: Optional[str]) -> Verdict:
         """The group stage (CT-3, CT-62)."""
         judge = self.tracker.judge_later if sight.later else self.tracker.judge
-        return judge(self.world, eni, direction, sight.packet, handing, self.now)
+        verdict = judge(self.world, eni, direction, sight.packet, handing, self.now)
+        self._by.append(verdict.by and f"{eni} security-group {verdict.by}")
+        return verdict
 
     def _commit(self, eni: str, direction: str, verdict: Verdict) -> None:
         if not self.tracker.commit(self.world, eni, verdict, self.now):
@@ -300,19 +313,20 @@ class Oracle:
     def _acl(self, eni: str, direction: str, packet: Packet) -> None:
         subnet = self.world.subnet(eni)
         allowed, number = self.world.acl(subnet, direction, packet)
+        self._by.append(f"{subnet} network-acl {number}")
         if not allowed:
             raise Drop(f"acl-{direction}-{'default' if number == '*' else 'entry'}", subnet, "network-acl", number)
 
     # --- to an ENI (RT-2) ------------------------------------------------------------------------------------------
 
-    def _to_eni(self, sender: str, eni: str, direct: bool, packet: Packet) -> Outcome:
+    def _to_eni(self, sender: str, eni: str, direct: bool, packet: Packet, packets: int) -> Outcome:
         sight = self.fragments.sight(eni, "ingress", packet, _header_fault(packet), self.now)
         if sight is None:
-            self.fragments.hold(eni, "ingress", packet, self.now, sender, direct)
+            self.fragments.hold(eni, "ingress", packet, self.now, sender, direct, packets)
             return Outcome(f"held {eni}")
-        return self._with_those_held(sight, lambda: self._arrive(sender, eni, direct, packet, sight))
+        return self._with_those_held(sight, lambda: self._arrive(sender, eni, direct, packet, packets, sight))
 
-    def _arrive(self, sender: str, eni: str, direct: bool, packet: Packet, sight: Sight) -> Outcome:
+    def _arrive(self, sender: str, eni: str, direct: bool, packet: Packet, packets: int, sight: Sight) -> Outcome:
         if not direct:
             self._acl(eni, "ingress", sight.packet)
         verdict = self._judge(eni, "ingress", sight, sender)
@@ -322,7 +336,7 @@ class Oracle:
             hit("RT-3 destination check")
             raise Drop("destination-check", eni, "destination-check")
         self._commit(eni, "ingress", verdict)
-        return Outcome(f"delivered {eni}")
+        return Outcome(f"delivered {eni}", packets=packets)
 
     # --- what a scenario may ask -----------------------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ class Outcome:
     full: str = ""  # of a drop: `dropped AT STAGE WHY`
     reply: bool = False  # whether the fabric tells the sender
     answer: Optional[str] = None  # what it says, where the specification fixes it
+    by: Optional[list[str]] = None  # every decision of a group or an ACL on the way, if all of them are known
+    packets: Optional[int] = None  # how many the receiver's wire carries
     released: list["Outcome"] = field(default_factory=list)  # what became of fragments that waited for it (CT-61)
 
     @property

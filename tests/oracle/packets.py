@@ -138,6 +138,13 @@ class Packet:
         """How many packets a segmentation-offload frame stands for."""
         return 1 if self.gso is None else max(1, -(-self.length // self.gso))
 
+    def upper_lens(self) -> list[int]:
+        """Bytes behind the IP header of each packet that it stands for, in IPv4."""
+        whole, header = self.ip_len() - 20, self.ip_len() - 20 - self.length
+        if self.gso is None:
+            return [whole]
+        return [header + min(self.gso, self.length - at) for at in range(0, self.length, self.gso)] or [whole]
+
     def chain_len(self) -> int:
         """Bytes of the IP header and all extension headers."""
         return 20 if self.v4 else 40 + 8 * (len(self.before) + len(self.behind) + (self.fragment is not None))

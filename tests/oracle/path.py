@@ -46,18 +46,19 @@ class Limiter:
 ROUTER = "router"
 
 
-def carry(world: World, limiter: Limiter, eni: str, mtu: int, packet: Packet, now: int, near: Optional[str]) -> None:
-    """Lets a packet through that fits the path, or is made to (RT-60 to RT-64); `near`: the receiver in one subnet (RT-4)."""
+def carry(world: World, limiter: Limiter, eni: str, mtu: int, packet: Packet, now: int, near: Optional[str]) -> int:
+    """Lets a packet through that fits the path, or is made to (RT-60 to RT-64); `near`: the receiver in one subnet (RT-4).
+    How many packets it then is."""
     if packet.largest_len() <= mtu:
         if packet.gso is not None and packet.ip_len() > mtu:
             hit("RT-61 segments fit")
-        return
+        return packet.segments()
     if near is not None:
         hit("RT-4 receiver's MTU")
         raise Drop("receiver-mtu", near, "mtu")
     if packet.v4 and not packet.df:
         hit("RT-61 fragmented")
-        return
+        return sum(-(-upper // ((mtu - 20) // 8 * 8)) if 20 + upper > mtu else 1 for upper in packet.upper_lens())
     told = _told(packet) and limiter.allows(eni, now)
     if packet.v4:
         hit("RT-61 refused")

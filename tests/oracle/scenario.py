@@ -104,7 +104,7 @@ def _value(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
-        return f'"{value}"'
+        return f"'{value}'" if '"' in value else f'"{value}"'
     if isinstance(value, list):
         return "[" + ", ".join(_value(one) for one in value) + "]"
     return "{ " + ", ".join(f"{key} = {_value(one)}" for key, one in value.items()) + " }"
@@ -147,6 +147,10 @@ def _seen(seen: Seen) -> list[str]:
     lines = []
     if seen.outcome is not None:
         lines += [f'expect = "{seen.outcome.expected}"', f"reply = {_value(seen.outcome.reply)}"]
+        if seen.outcome.by is not None:
+            lines.append(f"by = {_value(seen.outcome.by)}")
+        if seen.outcome.packets is not None:
+            lines.append(f"packets = {seen.outcome.packets}")
         if seen.outcome.answer is not None:
             lines.append(f'answer = "{seen.outcome.answer}"')
         if seen.outcome.released:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Union
 
 import changes
 import datagrams
@@ -13,11 +13,12 @@ import neighbours
 import noise
 import notation
 import reach
+import worlds
 from flows import Flow, Side
 from notation import Unsupported
 from oracle import Oracle
 from outcome import Ambiguous, Outcome
-from packets import Packet
+from packets import Arp, Packet
 from scenario import Player, Script, Seen, Step, Table
 from tcp import HALF_OPEN
 from tracking import Conn, allowed_by_rules, key_of
@@ -59,7 +60,7 @@ class Director:
 
     def send(self, text: Optional[str], repeat: int = 1) -> Optional[Outcome]:
         """Sends a packet, unless it is one that cannot be judged."""
-        if text is None or notation.parse(text).port not in self.ports():
+        if text is None or not self._can_be_sent(notation.parse(text)):
             return None
         seen = self._play(Step(self.now, text, list_connections=self.rng.random() < 0.12, repeat=repeat))
         self.sent += seen is not None
@@ -70,6 +71,8 @@ class Director:
         if made is None:
             return False
         text, patch = made
+        if patch is not None:
+            worlds.name_rules(patch)
         self._play(Step(self.now, changes=(text,) if text else (), patch=patch, list_connections=self.rng.random() < 0.3))
         gone = [key for key, flow in self.flows.items() if any(s.eni not in self.ports() for s in flow.sides.values())]
         for key in gone:
@@ -142,6 +145,11 @@ class Director:
         self.script.steps.append(step)
         self.seen.append(seen)
         return seen
+
+    def _can_be_sent(self, packet: Union[Packet, Arp]) -> bool:
+        """Whether everybody that it names is still there."""
+        near = packet.to_mac if isinstance(packet, Packet) else None
+        return packet.port in self.ports() and (near is None or near == "router" or ":" in near or near in self.ports())
 
     def _episode(self) -> None:
         """Begins an episode, or lets one go on; several run at once."""

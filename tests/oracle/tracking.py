@@ -58,7 +58,7 @@ class Verdict:
     conn: Optional[Conn] = None
     delete: bool = False
     creates: bool = False
-    related: bool = False
+    by: str = ""  # `tracked`, `related`, `no-rule`, or the id of a rule, if it has one that is known
 
 
 def key_of(packet: Packet, direction: str) -> Optional[Key]:
@@ -118,26 +118,29 @@ class Tracker:
         reuse = conn is not None and conn.state in ("time-wait", "close") and is_syn(packet)  # CT-45
         if conn is not None and not reuse:
             hit("CT-3 tracked")
-            return Verdict(True, key, self._passed(world, eni, direction, packet, conn, now))
+            return Verdict(True, key, self._passed(world, eni, direction, packet, conn, now), by="tracked")
         if self._related(world, eni, direction, packet, now):
-            return Verdict(True, related=True)
-        if not allowed_by_rules(world, eni, direction, packet, handing):
+            return Verdict(True, by="related")
+        without_entry = untracked(world, eni, direction, packet)
+        by = deciding_rule(world, eni, direction, packet, handing, without_entry)
+        if by is None:
             if reuse:
                 hit("CT-45 reuse denied")
-            return Verdict(False)
+            return Verdict(False, by="no-rule")
         if reuse:
             hit("CT-45 reuse")
         if not opens(packet):
             hit("CT-40 opens nothing")
-            return Verdict(True, key, delete=reuse)
-        if untracked(world, eni, direction, packet):
+            return Verdict(True, key, delete=reuse, by=by)
+        if without_entry:
             if reuse:
                 hit("CT-45 reuse untracked")
             hit("CT-13 untracked")
-            return Verdict(True, key, delete=reuse)
+            return Verdict(True, key, delete=reuse, by=by)
         assert key is not None
         direct = handing is not None and world.owner(packet.src) == handing
-        return Verdict(True, key, new_conn(world, eni, direction, packet, key, direct, now), creates=True)
+        conn = new_conn(world, eni, direction, packet, key, direct, now)
+        return Verdict(True, key, conn, creates=True, by=by)
 
     def judge_later(
         self, world: World, eni: str, direction: str, packet: Packet, handing: Optional[str], now: int
@@ -146,13 +149,13 @@ class Tracker:
         verdict = self.judge(world, eni, direction, packet, handing, now)
         if not verdict.allowed:
             hit("CT-62 denied by the rules")
-        elif verdict.related:
+        elif verdict.by == "related":
             hit("CT-62 of an error about a known flow")
         elif verdict.conn is not None and not verdict.creates:
             hit("CT-62 by the entry of its flow")
         else:
             hit("CT-62 by the rules")
-        return Verdict(verdict.allowed)
+        return Verdict(verdict.allowed, by=verdict.by)
 
     def _related(self, world: World, eni: str, direction: str, packet: Packet, now: int) -> bool:
         """CT-50, CT-52, CT-53."""
@@ -256,6 +259,19 @@ def admits(world: World, eni: str, conn: Conn) -> bool:
 def allowed_by_rules(world: World, eni: str, direction: str, packet: Packet, handing: Optional[str]) -> bool:
     """SG-20."""
     return any(world.matches(rule, direction, packet, handing) for rule in world.rules(eni, direction))
+
+
+def deciding_rule(
+    world: World, eni: str, direction: str, packet: Packet, handing: Optional[str], without_entry: bool
+) -> Optional[str]:
+    """The id of the rule that decides, as docs/scenarios.md says: of several that match one that makes the flow untracked
+    (CT-11), otherwise the lowest. Empty if it is not known; `None` if none matches."""
+    named = world.named_rules(eni, direction)
+    found = [(ident, rule) for ident, rule in named if world.matches(rule, direction, packet, handing)]
+    if not found:
+        return None
+    wide = [ident for ident, rule in found if rule.anywhere(packet.src.version)] if without_entry else []
+    return min(wide or [ident for ident, _ in found])
 
 
 def opens(packet: Packet) -> bool:

@@ -5,6 +5,7 @@ A world is small and dense: few ports, few hosts, rules that often overlap, so t
 
 from __future__ import annotations
 
+import hashlib
 import random
 from typing import Any
 
@@ -48,7 +49,23 @@ def world(rng: random.Random) -> Table:
                                         for way, word in (("ingress", "from"), ("egress", "to"))}
     _instances(rng, tables)
     tables["service"] = _services(rng, tables)
+    name_rules(tables)
     return {key: value for key, value in tables.items() if value}
+
+
+def name_rules(tables: Table) -> None:
+    """Gives rules of groups ids, so that a scenario can say which decided."""
+    for name, group in tables.get("security_group", {}).items():
+        for direction in ("ingress", "egress"):
+            if direction in group:
+                group[direction] = [_named(name, direction, rule) for rule in group[direction]]
+
+
+def _named(group: str, direction: str, rule: Any) -> Any:
+    if not isinstance(rule, str):
+        return rule
+    digest = hashlib.sha1(f"{group} {direction} {read_match(rule)}".encode()).hexdigest()
+    return {"rule": rule, "id": f"sgr-{digest[:17]}"}
 
 
 def _services(rng: random.Random, tables: Table) -> Table:
