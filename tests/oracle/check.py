@@ -19,7 +19,7 @@ def differences(path: Path) -> list[str]:
     """Where the file and the oracle disagree."""
     script, raw = scenario.load(path)
     found = []
-    for number, (step, seen) in enumerate(zip(raw.get("step", []), scenario.expectations(script), strict=True), 1):
+    for number, (step, seen) in enumerate(zip(raw.get("step", []), scenario.expectations(script, alike=False), strict=True), 1):
         wrong = _wrong(step, seen)
         if wrong is not None:
             found.append(f"{path}, step {number}: {step.get('send')}\n    {wrong}")

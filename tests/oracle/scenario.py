@@ -53,7 +53,8 @@ class Script:
 class Player:
     """Plays the steps of a script to the oracle."""
 
-    def __init__(self, world: Table) -> None:
+    def __init__(self, world: Table, alike: bool = False) -> None:
+        self.alike = alike  # whether what is said of a repeated packet must hold each time
         self.tables = copy.deepcopy(world)
         self.oracle = Oracle(World(copy.deepcopy(world)))
 
@@ -81,17 +82,19 @@ class Player:
     def _send(self, text_: str, repeat: int) -> Outcome:
         before = self.oracle.save()
         try:
-            for _ in range(repeat):
-                outcome = self.oracle.send(notation.parse(text_))
+            outcome = self.oracle.send(notation.parse(text_))
+            for _ in range(1, repeat):
+                if self.oracle.send(notation.parse(text_)) != outcome and self.alike:
+                    raise Ambiguous("a repeated packet that fares differently")
         except (Ambiguous, Unsupported):
             self.oracle.restore(before)
             raise
         return outcome
 
 
-def expectations(script: Script) -> list[Seen]:
+def expectations(script: Script, alike: bool = True) -> list[Seen]:
     """What the oracle says of every step."""
-    player = Player(script.world)
+    player = Player(script.world, alike)
     return [player.play(step) for step in script.steps]
 
 

@@ -32,7 +32,7 @@ class Director:
 
     def __init__(self, rng: random.Random, world: Table) -> None:
         self.rng = rng
-        self.player = Player(world)
+        self.player = Player(world, alike=True)
         self.script = Script(world)
         self.seen: list[Seen] = []
         self.flows: dict[tuple[object, ...], Flow] = {}

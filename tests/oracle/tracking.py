@@ -9,7 +9,7 @@ from typing import Optional
 import tcp
 from model import World
 from outcome import Ambiguous
-from packets import TCP, UDP, Address, Packet
+from packets import MOST_EXTENSIONS, TCP, UDP, Address, Packet
 from reach import hit
 from tcp import Tcp, is_syn
 
@@ -165,7 +165,7 @@ class Tracker:
         if quote.v4 != packet.v4:
             hit("CT-53 wrong version")
             return False
-        if packet.quoted() < quote.chain_len() + 8:
+        if packet.quoted() < quote.chain_len() + 8 or quote.extensions() > MOST_EXTENSIONS:
             hit("CT-53 short quote")
             return False
         if quote.is_later:
