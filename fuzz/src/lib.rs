@@ -7,11 +7,21 @@
 
 mod config;
 pub mod driver;
+mod fragments;
 mod frame;
+mod notation;
+mod scenario;
+mod tcp;
 mod vnet_header;
 mod walk;
+mod words;
 
 pub use config::config;
+pub use fragments::fragments;
 pub use frame::frame;
+pub use notation::notation;
+pub use scenario::scenario;
+pub use tcp::tcp;
 pub use vnet_header::vnet_header;
 pub use walk::walk;
+pub use words::words;

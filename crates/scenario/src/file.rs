@@ -19,6 +19,9 @@ use crate::expect::Expectation;
 use crate::notation::{self, NotationError, PacketSpec};
 use crate::sight::{Bytes, Decision};
 
+/// Longest time that passes in a scenario. Time-outs end after days, and entries do not tell spans beyond 2.2 years apart.
+const LONGEST: Duration = Duration::from_hours(2 * 365 * 24);
+
 /// A scenario as it was written.
 #[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -56,7 +59,7 @@ pub struct Step {
     /// Line of the file it begins in, from 1.
     #[serde(skip)]
     pub line: usize,
-    /// Virtual time since the start, such as `1ms` or `2h 30m`; never earlier than the step before.
+    /// Virtual time since the start, such as `1ms` or `2h 30m`; never earlier than the step before, two years at most.
     #[serde(deserialize_with = "span")]
     #[schemars(with = "String")]
     pub at: Duration,
@@ -236,9 +239,15 @@ fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
 
 fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map_err(|error| {
+    let span = humantime::parse_duration(&text).map_err(|error| {
         de::Error::custom(format!("`{text}` is not a time such as `0s` or `2h 30m`: {error}"))
-    })
+    })?;
+    if span > LONGEST {
+        return Err(de::Error::custom(format!(
+            "`{text}` is later than two years, the longest that one lasts"
+        )));
+    }
+    Ok(span)
 }
 
 fn code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Code>, D::Error> {

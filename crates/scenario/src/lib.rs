@@ -24,7 +24,7 @@ pub use expect::{Expectation, Why};
 pub use file::{Packet, Scenario, Step, World};
 pub use in_process::{InProcess, Mode};
 pub use load::{ScenarioError, find};
-pub use run::{Failure, NotPlayable, Report, run_file, run_file_on};
+pub use run::{Failure, NotPlayable, Report, run_file, run_file_on, run_in};
 pub use schema::schema;
 pub use sight::{Bytes, Decision};
 pub use stage::{Arrival, Halt, Law, Resumed, Seen, Stage};

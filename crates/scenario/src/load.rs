@@ -78,9 +78,17 @@ impl Scenario {
     ///
     /// If it cannot be read or is not a scenario.
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
-        let text = read(path)?;
+        Self::read(path, &read(path)?)
+    }
+
+    /// Reads the text of a scenario file; the path is for messages and for what it refers to.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a scenario.
+    pub fn read(path: &Path, text: &str) -> Result<Self, ScenarioError> {
         let syntax = |source| ScenarioError::Syntax { path: path.into(), source: Box::new(source) };
-        let mut scenario: Self = toml::from_str(&text).map_err(syntax)?;
+        let mut scenario: Self = toml::from_str(text).map_err(syntax)?;
         for (number, step) in (1..).zip(&mut scenario.steps) {
             step.line = text.get(..step.line).map_or(0, |before| before.matches('\n').count()) + 1;
             let wrong = |why| ScenarioError::Step { path: path.into(), line: step.line, number, why };

@@ -85,17 +85,26 @@ impl Failure {
 /// If the scenario or its world is not valid; a scenario that fails is a [`Report`] with failures.
 pub fn run_file(path: &Path) -> Result<Report, ScenarioError> {
     let scenario = Scenario::load(path)?;
-    let world = scenario.world(path)?;
     let mut report = Report::default();
     for mode in Mode::ALL {
-        let invalid = |source| ScenarioError::World { path: path.into(), source };
-        let stage = InProcess::open(&world, mode).map_err(invalid)?;
-        report = play(path, &scenario, world.clone(), stage)?;
+        report = run_in(mode, path, &scenario)?;
         if !report.passed() {
             break;
         }
     }
     Ok(report)
+}
+
+/// Runs a scenario in process and in one mode; the path is that of its file.
+///
+/// # Errors
+///
+/// If its world is not valid; a scenario that fails is a [`Report`] with failures.
+pub fn run_in(mode: Mode, path: &Path, scenario: &Scenario) -> Result<Report, ScenarioError> {
+    let world = scenario.world(path)?;
+    let invalid = |source| ScenarioError::World { path: path.into(), source };
+    let stage = InProcess::open(&world, mode).map_err(invalid)?;
+    play(path, scenario, world, stage)
 }
 
 /// Reads the scenario of a file and runs it on a stage, which `open` makes for its world.

@@ -124,6 +124,14 @@ fn steps_do_not_go_back_in_time() {
 }
 
 #[test]
+fn a_scenario_lasts_two_years_at_most() {
+    let late = |at: &str| format!("conns = []\n[[step]]\nat = '{at}'\nconns = []");
+    assert!(play(HEAD, &late("730days")).is_ok());
+    let told = error(HEAD, &late("731days"));
+    assert!(told.contains("line 32") && told.contains("`731days` is later than two years"), "{told}");
+}
+
+#[test]
 fn everything_that_can_be_asked_is_answered() {
     let seen = format!(
         "{SEND}expect = 'delivered b1'\nlink = 'router > b1'\nbytes = 'same'\npackets = 1\nreply = false\nanswer = 'none'

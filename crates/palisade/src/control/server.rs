@@ -213,6 +213,42 @@ mod tests {
         assert_eq!(client.ask(r#"{"command":"status"}"#).await["ok"]["command"], "status");
     }
 
+    /// Requests of the documentation, with bytes and words exchanged: each line gets one answer, and none ends the rest.
+    #[tokio::test]
+    async fn any_line_gets_one_answer() {
+        let page = include_str!("../../../../docs/control-socket.md");
+        let requests: Vec<_> = page.split('`').filter(|text| text.starts_with("{\"command\"")).collect();
+        let (mut rng, mut client) = (fastrand::Rng::new(), Client::connect());
+        let seed = rng.get_seed();
+        let (mut read, mut refused) = (0, 0);
+        for _ in 0..3_000 {
+            let mut line = rng.choice(&requests).unwrap().as_bytes().to_vec();
+            for _ in 0..rng.usize(..4) {
+                let (at, other) = (rng.usize(..line.len()), rng.choice(&requests).unwrap().as_bytes());
+                match rng.u8(..3) {
+                    0 => line[at] = rng.u8(..),
+                    1 => drop(line.splice(at.., other[rng.usize(..other.len())..].iter().copied())),
+                    _ => line.truncate(at.max(1)),
+                }
+            }
+            line.retain(|byte| *byte != b'\n');
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            client.send(&[&line[..], b"\n"].concat()).await;
+            match client.receive().await {
+                answer if answer["error"]["code"] == "bad-request" => refused += 1,
+                answer => {
+                    let known = answer.get("ok").is_some() || answer.get("error").is_some();
+                    assert!(known, "seed {seed}: {answer}");
+                    read += 1;
+                }
+            }
+        }
+        assert!(read > 300 && refused > 300, "seed {seed}: {read} read, {refused} refused");
+        assert_eq!(client.ask(r#"{"command":"status"}"#).await["ok"]["command"], "status");
+    }
+
     #[tokio::test]
     async fn the_longest_request_passes_and_a_longer_one_is_cut_off() {
         let frame = r#"{"command":"explain","packet":""}"#.len() + 1;

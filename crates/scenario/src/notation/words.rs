@@ -13,6 +13,8 @@ const PROTOCOLS: [&str; 5] = ["tcp", "udp", "icmp", "icmpv6", "proto"];
 const OTHERS: [&str; 3] = ["arp", "ethertype", "raw"];
 const PROTOCOL: &str = "a protocol: tcp, udp, icmp, icmpv6, proto N, arp, ethertype or raw";
 const DEFAULT_WINDOW: u16 = 64_240;
+/// Packets that quote each other: one more than anything sends. Text may come from anyone, and the stack is finite.
+const DEEPEST: u8 = 4;
 
 /// Reads one packet.
 ///
@@ -20,7 +22,12 @@ const DEFAULT_WINDOW: u16 = 64_240;
 ///
 /// The first word that cannot be understood, and what should stand there.
 pub fn parse(text: &str) -> Result<PacketSpec, NotationError> {
-    let mut words = Words { rest: text.split_whitespace().peekable() };
+    parse_quoted(text, 0)
+}
+
+/// Reads a packet that stands in so many others.
+fn parse_quoted(text: &str, depth: u8) -> Result<PacketSpec, NotationError> {
+    let mut words = Words { rest: text.split_whitespace().peekable(), depth };
     let first = words.next(PROTOCOL)?;
     let (port, protocol) = if PROTOCOLS.contains(&first) || OTHERS.contains(&first) {
         (None, first)
@@ -38,6 +45,8 @@ pub fn parse(text: &str) -> Result<PacketSpec, NotationError> {
 
 pub(crate) struct Words<'a> {
     rest: std::iter::Peekable<SplitWhitespace<'a>>,
+    /// How many packets quote this one.
+    depth: u8,
 }
 
 impl<'a> Words<'a> {
@@ -184,7 +193,10 @@ impl IpSpec {
 
 /// The packet in brackets behind `quote`.
 pub(crate) fn quoted(words: &mut Words<'_>) -> Result<Box<IpSpec>, NotationError> {
-    match parse(&words.bracketed()?)?.body {
+    if words.depth == DEEPEST {
+        return Err(unexpected("quote", "in a packet that four others quote"));
+    }
+    match parse_quoted(&words.bracketed()?, words.depth + 1)?.body {
         BodySpec::Ip(ip) => Ok(Box::new(ip)),
         _ => Err(unexpected("quote", "about an IP packet")),
     }

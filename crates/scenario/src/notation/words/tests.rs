@@ -67,6 +67,19 @@ fn ipv6_and_port_names() {
 }
 
 #[test]
+fn quotes_end_somewhere() {
+    let nested = |depth: usize| {
+        let quotes = "icmp 10.0.9.1 > 10.0.1.10 quote [".repeat(depth);
+        parse(&format!("{quotes}icmp 10.0.9.1 > 10.0.1.10{}", "]".repeat(depth)))
+    };
+    assert!(nested(4).is_ok());
+    for depth in [5, 10_000] {
+        let told = nested(depth).unwrap_err().to_string();
+        assert_eq!(told, "`quote` is not in a packet that four others quote");
+    }
+}
+
+#[test]
 fn errors_quote_a_packet_of_either_family() {
     let v4 =
         icmp("icmp 10.0.9.1 > 10.0.1.10 unreachable code 3 quote [udp 10.0.1.10:5000 > 10.0.2.10:53] ttl 9");
