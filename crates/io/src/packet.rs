@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use palisade_packet::{MacAddr, VnetHeader};
 
@@ -103,14 +105,26 @@ fn open(spec: &PacketSpec, place: &Place) -> Result<Opened, PortError> {
 }
 
 /// An abstract Unix socket is scoped to its network namespace and released by death, so it is a lock per namespace and
-/// interface that leaves nothing behind.
+/// interface that leaves nothing behind. A process that this one is starting holds a copy of a lock that was just given
+/// back until it runs its program; so a lock that is held is tried again for a moment.
 fn lock(place: &Place, index: u32) -> Result<UnixDatagram, PortError> {
-    let address = SocketAddr::from_abstract_name(format!("palisade/packet/{index}"));
-    let bound = address.and_then(|address| UnixDatagram::bind_addr(&address));
-    bound.map_err(|error| match error.kind() {
+    const TRIES: u32 = 10;
+    for _ in 1..TRIES {
+        match try_lock(index) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                thread::sleep(Duration::from_millis(20))
+            }
+            done => return done.map_err(PortError::step(place, "take the lock")),
+        }
+    }
+    try_lock(index).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => PortError::PacketBusy { place: place.clone() },
         _ => PortError::step(place, "take the lock")(error),
     })
+}
+
+fn try_lock(index: u32) -> io::Result<UnixDatagram> {
+    UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(format!("palisade/packet/{index}"))?)
 }
 
 fn check(spec: &PacketSpec, place: &Place, links: &Links, link: &Link) -> Result<(), PortError> {
