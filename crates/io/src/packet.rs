@@ -112,7 +112,7 @@ fn lock(place: &Place, index: u32) -> Result<UnixDatagram, PortError> {
     for _ in 1..TRIES {
         match try_lock(index) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                thread::sleep(Duration::from_millis(20))
+                thread::sleep(Duration::from_millis(20));
             }
             done => return done.map_err(PortError::step(place, "take the lock")),
         }
