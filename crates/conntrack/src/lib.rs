@@ -7,7 +7,7 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | `table` | look-ups, listing |
+//! | `table`, `room` | look-ups, listing; its size |
 //! | `commit` | opening, refreshing, replacing; the races between workers |
 //! | `births` | what outdates a cached "there is no entry" |
 //! | `reclaim` | expiry and removal |
@@ -42,6 +42,7 @@ mod owner;
 mod plan;
 mod reclaim;
 mod record;
+mod room;
 mod state;
 mod step;
 mod sync;

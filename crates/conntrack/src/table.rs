@@ -14,6 +14,7 @@ use crate::key::Key;
 use crate::owner::Zone;
 use crate::plan::{Act, Consult, Plan};
 use crate::record::{EntryRecord, Imported};
+use crate::room;
 use crate::step::Step;
 use crate::sync::{AtomicU32, DashMap};
 use crate::tally::Tally;
@@ -38,16 +39,21 @@ impl ConnTable {
     /// An empty table for at most `capacity` entries, with the memory for them taken at once.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        // An eighth more than asked, as the hash does not fill the shards evenly and a shard that grows stalls.
-        let room = capacity.saturating_add(capacity / 8);
-        let shards = (capacity / 256).next_power_of_two().clamp(4, 256);
+        let (slots, shards) = (room::slots(capacity), room::shards(capacity));
         Self {
-            map: DashMap::with_capacity_and_hasher_and_shard_amount(room, RandomState::default(), shards),
+            map: DashMap::with_capacity_and_hasher_and_shard_amount(slots, RandomState::default(), shards),
             instances: Instances::default(),
             tally: Tally::new(capacity),
             births: Births::new(),
             next: AtomicU32::new(0),
         }
+    }
+
+    /// What a table for so many entries takes in bytes when it is full: map, entries and timers. While connections close or
+    /// their time-outs shrink, timers take some bytes an entry more.
+    #[must_use]
+    pub fn memory(capacity: usize) -> usize {
+        room::memory(capacity)
     }
 
     /// What `packet`, moving in `direction` past the ENI of `zone`, is to the table. Changes nothing (CT-7).
@@ -109,15 +115,18 @@ impl ConnTable {
         self.map.iter().filter_map(|conn| ConnView::of(&conn, now)).collect()
     }
 
-    /// The live entries that `wanted` picks, with handles on them, in no particular order. Locks like [`ConnTable::list`],
-    /// and holds the lock of a shard while `wanted` decides.
+    /// Shows all live entries, one by one and in no particular order: what [`ConnTable::list`] takes memory for. Locks like
+    /// it, and holds the lock of a shard while `each` looks; who opens an entry there waits.
+    pub fn visit(&self, now: Instant, mut each: impl FnMut(&ConnView)) {
+        self.map.iter().filter_map(|conn| ConnView::of(&conn, now)).for_each(|view| each(&view));
+    }
+
+    /// Handles on the live entries that `wanted` picks, in no particular order. Locks like [`ConnTable::visit`].
     #[must_use]
-    pub fn select(&self, wanted: impl Fn(&ConnView) -> bool, now: Instant) -> Vec<(ConnHandle, ConnView)> {
-        let entry = |conn: &Arc<Conn>| {
-            let view = ConnView::of(conn, now).filter(&wanted)?;
-            Some((ConnHandle::new(Arc::clone(conn)), view))
-        };
-        self.map.iter().filter_map(|conn| entry(conn.value())).collect()
+    pub fn select(&self, wanted: impl Fn(&ConnView) -> bool, now: Instant) -> Vec<ConnHandle> {
+        let is_wanted = |conn: &Arc<Conn>| ConnView::of(conn, now).is_some_and(|view| wanted(&view));
+        let chosen = self.map.iter().filter(|conn| is_wanted(conn.value()));
+        chosen.map(|conn| ConnHandle::new(Arc::clone(conn.value()))).collect()
     }
 
     /// The live entries of some ENIs that have not been admitted by the stamps given here for these. Costs a look at every

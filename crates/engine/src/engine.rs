@@ -15,6 +15,7 @@ use crate::fragments::{Fragments, Holding, Released};
 use crate::intake::Inbound;
 use crate::lane::Lane;
 use crate::limiter::ErrorLimiter;
+use crate::listing::{Lister, Listing};
 use crate::outcome::{Now, Outcome, Received, Reply, Verdict, Walked};
 use crate::reason::DropReason;
 use crate::selection::Selection;
@@ -241,20 +242,31 @@ impl Engine {
         !snapshot.eni(EniKey(entry.zone.0)).is_some_and(|eni| revocation::admits(eni, entry))
     }
 
-    /// The live connections that a selection means, in no particular order.
+    /// The live connections that a selection means: how many there are, and the first `limit` of them. Takes memory for
+    /// these, however many there are.
     #[must_use]
-    pub fn select(&self, selection: &Selection, snapshot: &Snapshot, now: Now) -> Vec<ConnView> {
-        let chosen = self.table.select(|entry| selection.includes(entry, snapshot), now.monotonic);
-        chosen.into_iter().map(|(_, entry)| entry).collect()
+    pub fn select(&self, selection: &Selection, snapshot: &Snapshot, now: Now, limit: usize) -> Listing {
+        let mut lister = Lister::new(snapshot, limit);
+        self.table.visit(now.monotonic, |entry| {
+            if selection.includes(entry, snapshot) {
+                lister.take(entry);
+            }
+        });
+        lister.finish()
     }
 
-    /// Ends the live connections that a selection means; returns them as they were.
+    /// Ends the live connections that a selection means; tells of them as they were, like [`Self::select`].
     ///
     /// What ends is what the groups remember. Later packets are ones without entry, for which rules decide (CT-44).
-    pub fn kill(&self, selection: &Selection, snapshot: &Snapshot, now: Now) -> Vec<ConnView> {
-        let chosen = self.table.select(|entry| selection.includes(entry, snapshot), now.monotonic);
-        let ended = chosen.into_iter().filter(|(handle, _)| self.table.end(handle));
-        ended.map(|(_, entry)| entry).collect()
+    pub fn kill(&self, selection: &Selection, snapshot: &Snapshot, now: Now, limit: usize) -> Listing {
+        let mut lister = Lister::new(snapshot, limit);
+        for chosen in self.table.select(|entry| selection.includes(entry, snapshot), now.monotonic) {
+            let entry = chosen.view(now.monotonic);
+            if let Some(entry) = entry.filter(|_| self.table.end(&chosen)) {
+                lister.take(&entry);
+            }
+        }
+        lister.finish()
     }
 
     /// Reclaims at most `budget` expired connections, and expired fragment records. Returns the connections reclaimed.

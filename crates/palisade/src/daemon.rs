@@ -43,6 +43,8 @@ pub(crate) struct Daemon {
     ports: Mutex<BTreeMap<PortKey, Attached>>,
     /// Set under the lock of `ports`, after which a reload comes too late.
     stopped: AtomicBool,
+    /// Held while the table of connections is listed.
+    listing: Mutex<()>,
     /// Settings at the start; a reload does not change them.
     settings: DaemonSettings,
     started: Instant,
@@ -152,15 +154,17 @@ impl Daemon {
 }
 
 impl Backend for Daemon {
-    fn answer(&self, request: Request) -> Result<serde_json::Value, Refusal> {
+    fn answer(&self, request: Request) -> Result<String, Refusal> {
         let answer = match request {
-            Request::Status {} => serde_json::to_value(self.status()),
-            Request::Conns(request) => serde_json::to_value(self.conns(&request)?),
-            Request::KillConns(request) => serde_json::to_value(self.kill(&request)?),
-            Request::Rules {} => serde_json::to_value(self.rules()),
-            Request::Explain { packet } => serde_json::to_value(self.explain(&packet)?),
-            Request::Reload {} => serde_json::to_value(self.reload()?),
-            Request::Version {} => Ok(serde_json::json!({ "version": env!("CARGO_PKG_VERSION") })),
+            Request::Status {} => serde_json::to_string(&self.status()),
+            Request::Conns(request) => serde_json::to_string(&self.conns(&request)?),
+            Request::KillConns(request) => serde_json::to_string(&self.kill(&request)?),
+            Request::Rules {} => serde_json::to_string(&self.rules()),
+            Request::Explain { packet } => serde_json::to_string(&self.explain(&packet)?),
+            Request::Reload {} => serde_json::to_string(&self.reload()?),
+            Request::Version {} => {
+                Ok(serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }).to_string())
+            }
         };
         answer.map_err(|error| Refusal::new(Code::Internal, error.to_string(), "report a bug"))
     }

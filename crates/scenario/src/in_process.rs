@@ -140,7 +140,7 @@ impl Stage for InProcess {
     }
 
     fn kill(&mut self, chosen: &Selection) -> Result<usize, Halt> {
-        Ok(self.engine.kill(chosen, &self.snapshot, self.now()).len())
+        Ok(self.engine.kill(chosen, &self.snapshot, self.now(), 0).total)
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

@@ -92,7 +92,7 @@ fn an_entry_that_was_ended_by_choice_is_removed_and_not_revoked() {
     let local_port_5 = |view: &palisade_conntrack::ConnView| view.ids == Ids::Ports { local: 5, remote: 5 };
     let chosen = w.table.select(local_port_5, w.now);
     assert_eq!(chosen.len(), 1);
-    assert!(w.table.end(&chosen[0].0));
+    assert!(w.table.end(&chosen[0]));
     assert!(w.table.list(w.now).iter().all(|view| !local_port_5(view)));
     assert_eq!(w.table.list(w.now).len(), 1);
     let totals = w.table.totals();

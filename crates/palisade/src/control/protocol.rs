@@ -139,6 +139,11 @@ pub(crate) fn read<T: DeserializeOwned>(line: &[u8]) -> Result<T, serde_json::Er
     serde_json::from_slice(line)
 }
 
+/// The line of [`Response::Ok`] with something that is JSON text already.
+pub(crate) fn ok(json: &str) -> Vec<u8> {
+    [b"{\"ok\":", json.as_bytes(), b"}\n"].concat()
+}
+
 /// One line with its newline.
 ///
 /// # Errors
@@ -240,6 +245,7 @@ mod tests {
     fn an_answer_is_ok_or_an_error() {
         let line = write(&Response::Ok(7)).unwrap();
         assert_eq!(line, b"{\"ok\":7}\n");
+        assert_eq!(ok("7"), line);
         let refusal: Response<u8> = Response::Error(Refusal::new(Code::BadRequest, "no", "yes"));
         assert_eq!(
             write(&refusal).unwrap(),

@@ -60,6 +60,7 @@ impl Daemon {
             devices,
             ports: Mutex::new(known),
             stopped: AtomicBool::new(false),
+            listing: Mutex::default(),
             settings: daemon,
             started: Instant::now(),
         })

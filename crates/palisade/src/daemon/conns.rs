@@ -1,6 +1,8 @@
 //! Connections on request: which there are, and the end of some.
 
-use palisade_engine::{Selection, SelectionError};
+use std::sync::PoisonError;
+
+use palisade_engine::{Listing, Selection, SelectionError};
 use palisade_policy::Snapshot;
 
 use super::Daemon;
@@ -16,8 +18,8 @@ impl Daemon {
         let snapshot = self.dataplane.snapshot();
         let eni = request.eni.iter().map(|name| format!("eni={name}"));
         let chosen = selection(request.filter.iter().cloned().chain(eni), &snapshot)?;
-        let entries = self.engine.select(&chosen, &snapshot, self.dataplane.now());
-        Ok(ConnsReport::new(entries, &snapshot, request.limit.clamp(1, MAX_LIMIT)))
+        let listing = self.select(&chosen, &snapshot, request.limit);
+        Ok(ConnsReport::new(&listing, &snapshot))
     }
 
     /// Ends tracked connections.
@@ -32,13 +34,12 @@ impl Daemon {
         }
         let snapshot = self.dataplane.snapshot();
         let chosen = selection(filter.iter().cloned(), &snapshot)?;
-        let now = self.dataplane.now();
-        let entries = if *dry_run {
-            self.engine.select(&chosen, &snapshot, now)
+        let listing = if *dry_run {
+            self.select(&chosen, &snapshot, *limit)
         } else {
-            self.engine.kill(&chosen, &snapshot, now)
+            self.engine.kill(&chosen, &snapshot, self.dataplane.now(), bounded(*limit))
         };
-        let ended = ConnsReport::new(entries, &snapshot, (*limit).clamp(1, MAX_LIMIT));
+        let ended = ConnsReport::new(&listing, &snapshot);
         if !dry_run {
             tracing::info!(
                 filter = filter.join(" "),
@@ -49,6 +50,16 @@ impl Daemon {
         }
         Ok(KillReport { dry_run: *dry_run, ended })
     }
+
+    /// One at a time: each looks at the whole table, and clients are many while processors are few.
+    fn select(&self, chosen: &Selection, snapshot: &Snapshot, limit: u32) -> Listing {
+        let _turn = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.engine.select(chosen, snapshot, self.dataplane.now(), bounded(limit))
+    }
+}
+
+fn bounded(limit: u32) -> usize {
+    usize::try_from(limit.clamp(1, MAX_LIMIT)).unwrap_or(usize::MAX)
 }
 
 fn selection(words: impl Iterator<Item = String>, snapshot: &Snapshot) -> Result<Selection, Refusal> {

@@ -131,7 +131,7 @@ impl Stage for LabStage {
 
     fn kill(&mut self, chosen: &Selection) -> Result<usize, Halt> {
         let now = self.daemon.dataplane().now();
-        Ok(self.daemon.engine().kill(chosen, &self.snapshot(), now).len())
+        Ok(self.daemon.engine().kill(chosen, &self.snapshot(), now, 0).total)
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use palisade_conntrack::{ConnView, Ids};
+use palisade_engine::Listing;
 use palisade_policy::model::Direction;
 use palisade_policy::{EniKey, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -66,14 +67,10 @@ pub(crate) struct Amount {
 }
 
 impl ConnsReport {
-    /// Some entries, at most `limit` of them told apart.
-    pub(crate) fn new(entries: Vec<ConnView>, snapshot: &Snapshot, limit: u32) -> Self {
-        let mut entries: Vec<_> = entries.into_iter().map(|entry| (order(&entry, snapshot), entry)).collect();
-        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let total = entries.len();
-        entries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        let connections = entries.into_iter().map(|(_, entry)| Conn::new(&entry, snapshot)).collect();
-        Self { total, connections }
+    /// What was listed, with names for what the policy names.
+    pub(crate) fn new(listing: &Listing, snapshot: &Snapshot) -> Self {
+        let connections = listing.first.iter().map(|entry| Conn::new(entry, snapshot)).collect();
+        Self { total: listing.total, connections }
     }
 
     /// Writes the table.
@@ -177,17 +174,6 @@ impl Conn {
             self.reply.packets.to_string(),
         ]
     }
-}
-
-type Order = (String, u8, IpAddr, IpAddr, [u16; 2]);
-
-fn order(entry: &ConnView, snapshot: &Snapshot) -> Order {
-    let ids = match entry.ids {
-        Ids::Ports { local, remote } => [local, remote],
-        Ids::Query { identifier, .. } => [identifier, 0],
-        Ids::None => [0, 0],
-    };
-    (names(entry, snapshot).0, entry.protocol, entry.local, entry.remote, ids)
 }
 
 /// Name and id of the ENI; its zone for one that has just been removed.
