@@ -1,5 +1,5 @@
-//! A table of a million connections: filled, listed, under changing rules, expired, while packets of an established
-//! connection flow on another thread. Prints what it takes and fails if anything is lost.
+//! A table of a million connections: filled, listed, under changing rules, revoked, expired, while packets of an
+//! established connection flow on another thread. Prints what it takes and fails if anything is lost.
 //!
 //! Time is virtual, so that a time-out takes none; the packets that flow are walked as a worker walks them.
 #![forbid(unsafe_code)]
@@ -9,29 +9,36 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Real};
 
-use palisade_conntrack::Instant;
-use palisade_engine::{Counters, Engine, FlowCache, Lane, Now, Received, Verdict};
+use palisade_conntrack::{ConnTable, Instant};
+use palisade_engine::{Counters, Engine, FlowCache, Lane, Now, Received, Selection, Verdict};
 use palisade_policy::{Snapshot, draft};
 use palisade_scenario::notation::{self, Frame};
 
 /// Entries: each flow has one at its sender and one at its receiver (CT-2).
 const ENTRIES: u32 = 2 * FLOWS;
 const FLOWS: u32 = 500_000;
+/// Those that are opened first, and expire first.
+const HALF: u32 = FLOWS / 2;
+/// Flows that another worker opens while the table is listed, at most.
+const NEWCOMERS: u32 = 2_000;
+/// Room for entries beyond [`ENTRIES`].
+const SPARE: u32 = 10_000;
 /// Source ports of the flows; beyond, the destination port is the next one.
 const SOURCES: u32 = 62_500;
 /// Entries of the connection that flows.
 const STEADY: u64 = 2;
 
-const RULES: [&str; 3] = [
+const RULES: [&str; 4] = [
     "\"udp 1-65535 from 10.0.0.0/16\", \"tcp 443 from 10.0.1.10/32\"",
     "\"udp 1-65535 from 10.0.0.0/16\", \"tcp 443 from 10.0.1.10/32\", \"tcp 80 from 10.0.1.0/24\"",
     "\"tcp 80 from 10.0.1.0/24\"",
+    "\"tcp 443 from 10.0.1.10/32\"",
 ];
 
 /// `others` changes the rules of an ENI that no packet meets.
-fn world(rules: &str, others: u16, previous: Option<&Snapshot>) -> Arc<Snapshot> {
+fn world(rules: &str, others: u16, revocation: &str, previous: Option<&Snapshot>) -> Arc<Snapshot> {
     let text = format!(
-        "[vpc]\ncidr_blocks = [\"10.0.0.0/16\"]\n\
+        "[vpc]\ncidr_blocks = [\"10.0.0.0/16\"]\nrevocation = \"{revocation}\"\n\
          [subnet.a]\ncidr = \"10.0.1.0/24\"\n[subnet.b]\ncidr = \"10.0.2.0/24\"\n\
          [security_group.a]\negress = [\"all to 10.0.0.0/16\"]\n\
          [security_group.b]\ningress = [{rules}]\negress = []\n\
@@ -53,12 +60,24 @@ struct Plane {
     /// Nanoseconds.
     clock: AtomicU64,
     stop: AtomicBool,
+    /// Longest time between two looks at the established connection since somebody asked, in nanoseconds.
+    gap: AtomicU64,
 }
 
 impl Plane {
     fn now(&self) -> Now {
         let nanos = self.clock.load(Ordering::Acquire);
         Now { monotonic: Instant::from_nanos(nanos), unix: Duration::from_nanos(nanos) }
+    }
+
+    /// Moves the clock.
+    fn pass(&self, time: Duration) {
+        self.clock.fetch_add(nanos(time), Ordering::AcqRel);
+    }
+
+    /// The longest gap that the established connection has seen since the last call.
+    fn gap(&self) -> Duration {
+        Duration::from_nanos(self.gap.swap(0, Ordering::AcqRel))
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -77,10 +96,10 @@ impl Plane {
     }
 
     /// Publishes rules as the daemon does; returns how long it took.
-    fn publish(&self, counters: &Counters, rules: &str, others: u16) -> Duration {
+    fn publish(&self, counters: &Counters, rules: &str, others: u16, revocation: &str) -> Duration {
         let start = Real::now();
         let old = self.snapshot();
-        let new = world(rules, others, Some(&old));
+        let new = world(rules, others, revocation, Some(&old));
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
         self.engine.retire(counters, &old, &new, self.now());
         start.elapsed()
@@ -100,34 +119,36 @@ impl Drop for Stop<'_> {
 struct Flowed {
     packets: u64,
     lost: u64,
-    longest: Duration,
 }
 
 fn main() {
-    let snapshot = world(RULES[0], 1000, None);
+    let snapshot = world(RULES[0], 1000, "aws", None);
     let before = resident();
     let plane = Plane {
-        engine: Engine::new(ENTRIES as usize + 1_000),
+        engine: Engine::new((ENTRIES + SPARE) as usize),
         snapshot: Mutex::new(snapshot),
         clock: AtomicU64::new(1),
         stop: AtomicBool::new(false),
+        gap: AtomicU64::new(0),
     };
-    let counters = [(); 2].map(|()| Arc::new(Counters::new()));
+    let counters = [(); 3].map(|()| Arc::new(Counters::new()));
     for counters in &counters {
         counters.ensure_rules(4_096);
     }
-    println!("{:>9} entries fit; {} MiB taken at start", ENTRIES + 1_000, mib(resident() - before));
+    println!(
+        "{:>9} entries fit, in some {} MiB; {} MiB taken at start",
+        ENTRIES + SPARE,
+        mib(budget()),
+        mib(resident() - before)
+    );
     let flowed = std::thread::scope(|scope| {
         let steady = scope.spawn(|| flow(&plane, &counters[0]));
         let stop = Stop(&plane.stop);
-        live(&plane, &counters[1], before);
+        live(&plane, [&counters[1], &counters[2]], before);
         drop(stop);
         steady.join().unwrap_or_else(|_| panic!("the flowing thread failed"))
     });
-    println!(
-        "{:>9} packets flowed meanwhile, {} lost, longest gap {:?}",
-        flowed.packets, flowed.lost, flowed.longest
-    );
+    println!("{:>9} packets flowed meanwhile, {} lost", flowed.packets, flowed.lost);
     assert_eq!(flowed.lost, 0, "a packet of an established connection was lost");
     conserved(&plane, &counters);
 }
@@ -150,7 +171,7 @@ fn flow(plane: &Plane, counters: &Arc<Counters>) -> Flowed {
         frame("tcp 10.0.2.10:443 > 10.0.1.10:40000 A seq 10 ack 102 len 100"),
     ];
     let mut bytes = segments.each_ref().map(|segment| segment.bytes.clone());
-    let mut flowed = Flowed { packets: 0, lost: 0, longest: Duration::ZERO };
+    let mut flowed = Flowed { packets: 0, lost: 0 };
     let mut last = Real::now();
     while !plane.stop.load(Ordering::Acquire) {
         let snapshot = plane.snapshot();
@@ -161,70 +182,141 @@ fn flow(plane: &Plane, counters: &Arc<Counters>) -> Flowed {
             }
         }
         let now = Real::now();
-        flowed.longest = flowed.longest.max(now - last);
+        plane.gap.fetch_max(nanos(now - last), Ordering::AcqRel);
         last = now;
     }
     flowed
 }
 
-/// Fill, list, change, expire.
-fn live(plane: &Plane, counters: &Arc<Counters>, before: u64) {
-    let mut lane = Lane::new(Arc::clone(counters), FlowCache::DEFAULT_ENTRIES);
+/// Fill, list, change, expire half, revoke the rest at one end, expire it at the other.
+fn live(plane: &Plane, [ours, others]: [&Arc<Counters>; 2], before: u64) {
+    let mut lane = Lane::new(Arc::clone(ours), FlowCache::DEFAULT_ENTRIES);
     let table = plane.engine.connections();
     while table.totals().alive < STEADY {
         std::thread::yield_now();
     }
+    plane.gap();
     let start = Real::now();
-    assert_eq!(fill(plane, &mut lane, 0..FLOWS), FLOWS as usize, "every flow opens");
-    let took = start.elapsed();
-    let alive = table.totals().alive;
-    let memory = resident() - before;
+    assert_eq!(fill(plane, &mut lane, 0..HALF), HALF as usize, "every flow opens");
+    plane.pass(Duration::from_secs(10));
+    assert_eq!(fill(plane, &mut lane, HALF..FLOWS), HALF as usize, "every flow opens");
+    let (took, alive, memory) = (start.elapsed(), table.totals().alive, resident() - before);
     println!(
-        "{alive:>9} entries after {took:.2?}: {:?} a flow, {} MiB, {} bytes an entry",
+        "{alive:>9} entries after {took:.2?}: {:?} a flow, {} MiB, {} bytes an entry; longest gap {:.2?}",
         took / FLOWS,
         mib(memory),
-        memory / alive
+        memory / alive,
+        plane.gap()
     );
     assert_eq!(alive, u64::from(ENTRIES) + STEADY);
+    // Lanes and frames are in it, too.
+    assert!(memory <= budget() + budget() / 8, "more than is said of it");
 
-    let start = Real::now();
-    let listed = table.list(plane.now().monotonic);
-    println!("{:>9} entries listed in {:.2?}", listed.len(), start.elapsed());
-    assert_eq!(listed.len() as u64, u64::from(ENTRIES) + STEADY);
-    drop(listed);
-
-    let took: Duration = (0..100).map(|n| plane.publish(counters, RULES[0], 2_000 + n)).sum();
-    println!("      100 changes of another ENI's rules, {:.2?} each", took / 100);
-    println!("        1 change of this ENI's rules, {:.2?}", plane.publish(counters, RULES[1], 3_000));
-    println!("        1 rule taken away under all of them, {:.2?}", plane.publish(counters, RULES[2], 3_000));
-    assert_eq!(
-        table.totals().alive,
-        u64::from(ENTRIES) + STEADY,
-        "tracked connections outlive their rule (CT-20)"
-    );
-    assert_eq!(fill(plane, &mut lane, 0..1_000), 1_000, "their packets pass");
-    assert_eq!(fill(plane, &mut lane, FLOWS..FLOWS + 1_000), 0, "no new one does");
-    expire(plane, counters);
+    list(plane, others);
+    change(plane, ours, &mut lane);
+    expire(plane, ours);
 }
 
-/// UDP time-outs pass; what expires is reclaimed in portions, as a worker does.
+/// Lists all; then the first of all, as `palisade conns` does, while another worker opens connections.
+fn list(plane: &Plane, counters: &Arc<Counters>) {
+    let (table, start) = (plane.engine.connections(), Real::now());
+    let listed = table.list(plane.now().monotonic).len();
+    println!("{listed:>9} entries listed in {:.2?}; longest gap {:.2?}", start.elapsed(), plane.gap());
+    assert_eq!(listed as u64, u64::from(ENTRIES) + STEADY);
+
+    let done = AtomicBool::new(false);
+    let (opened, slowest) = std::thread::scope(|scope| {
+        let newcomers = scope.spawn(|| newcomers(plane, counters, &done));
+        let stop = Stop(&done);
+        let (snapshot, before, start) = (plane.snapshot(), resident(), Real::now());
+        let listing = plane.engine.select(&Selection::default(), &snapshot, plane.now(), 1_000);
+        println!(
+            "{:>9} entries counted and the first {} listed in {:.2?} and {} MiB; longest gap {:.2?}",
+            listing.total,
+            listing.first.len(),
+            start.elapsed(),
+            mib(resident().saturating_sub(before)),
+            plane.gap()
+        );
+        assert_eq!(listing.first.len(), 1_000);
+        assert!(listing.total as u64 >= u64::from(ENTRIES) + STEADY, "some were left out");
+        drop(stop);
+        newcomers.join().unwrap_or_else(|_| panic!("the opening thread failed"))
+    });
+    println!("{opened:>9} connections opened meanwhile, the slowest in {slowest:.2?}");
+}
+
+/// Opens connections until told to stop; returns how many, and how long one took at most.
+fn newcomers(plane: &Plane, counters: &Arc<Counters>, done: &AtomicBool) -> (u32, Duration) {
+    let mut lane = Lane::new(Arc::clone(counters), FlowCache::DEFAULT_ENTRIES);
+    let (mut opened, mut slowest) = (0, Duration::ZERO);
+    while opened < NEWCOMERS && !done.load(Ordering::Acquire) {
+        let (flow, start) = (FLOWS + opened, Real::now());
+        assert_eq!(fill(plane, &mut lane, flow..flow + 1), 1, "there is room for it");
+        slowest = slowest.max(start.elapsed());
+        opened += 1;
+    }
+    (opened, slowest)
+}
+
+/// Rules change under all of them.
+fn change(plane: &Plane, counters: &Arc<Counters>, lane: &mut Lane) {
+    let table = plane.engine.connections();
+    let alive = table.totals().alive;
+    let took: Duration = (0..100).map(|n| plane.publish(counters, RULES[0], 2_000 + n, "aws")).sum();
+    println!(
+        "      100 changes of another ENI's rules, {:.2?} each; longest gap {:.2?}",
+        took / 100,
+        plane.gap()
+    );
+    for (rules, what) in
+        [(RULES[1], "change of this ENI's rules"), (RULES[2], "rule taken away under all of them")]
+    {
+        let took = plane.publish(counters, rules, 3_000, "aws");
+        println!("        1 {what}, {took:.2?}; longest gap {:.2?}", plane.gap());
+    }
+    assert_eq!(table.totals().alive, alive, "tracked connections outlive their rule (CT-20)");
+    assert_eq!(fill(plane, lane, 0..1_000), 1_000, "their packets pass");
+    let strangers = FLOWS + NEWCOMERS;
+    assert_eq!(fill(plane, lane, strangers..strangers + 1_000), 0, "no new one does");
+}
+
+/// The time-outs of the first half pass; a strict policy revokes the rest at the end that refuses it (CT-27); then the
+/// time-outs of what is left pass.
 fn expire(plane: &Plane, counters: &Counters) {
     let table = plane.engine.connections();
-    plane.clock.fetch_add(31_000_000_000, Ordering::AcqRel);
-    let start = Real::now();
-    let (mut portions, mut longest) = (0, Duration::ZERO);
-    while table.totals().alive > STEADY {
+    plane.pass(Duration::from_secs(21));
+    reclaim(plane, counters);
+    let alive = table.totals().alive;
+    let took = plane.publish(counters, RULES[3], 3_000, "strict");
+    let revoked = table.totals().revoked;
+    println!("{revoked:>9} entries revoked in {took:.2?}; longest gap {:.2?}", plane.gap());
+    assert_eq!(table.totals().alive, alive - revoked);
+    assert!(revoked >= u64::from(HALF) && revoked < alive, "those of one end");
+    plane.pass(Duration::from_secs(31));
+    reclaim(plane, counters);
+    assert_eq!(table.list(plane.now().monotonic).len() as u64, STEADY, "the established connection stays");
+}
+
+/// What has expired is reclaimed in portions, as a worker does it.
+fn reclaim(plane: &Plane, counters: &Counters) {
+    let table = plane.engine.connections();
+    let (before, mut living) = (table.totals().expired, 0);
+    table.visit(plane.now().monotonic, |_| living += 1);
+    plane.gap();
+    let (start, mut portions, mut longest) = (Real::now(), 0, Duration::ZERO);
+    while table.totals().alive > living {
         let portion = Real::now();
         plane.engine.advance(counters, plane.now(), 2_048);
         longest = longest.max(portion.elapsed());
         portions += 1;
     }
     println!(
-        "{:>9} entries expired in {:.2?}, {portions} portions, the longest {longest:.2?}",
-        table.totals().expired,
-        start.elapsed()
+        "{:>9} entries expired in {:.2?}, {portions} portions, the longest {longest:.2?}; longest gap {:.2?}",
+        table.totals().expired - before,
+        start.elapsed(),
+        plane.gap()
     );
-    assert_eq!(table.list(plane.now().monotonic).len() as u64, STEADY, "the established connection stays");
 }
 
 /// Sends one packet of each flow; returns how many were delivered.
@@ -274,11 +366,20 @@ fn frame(snapshot: &Snapshot, text: &str) -> Frame {
     spec.frame(snapshot).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// What a full table takes.
+fn budget() -> u64 {
+    ConnTable::memory((ENTRIES + SPARE) as usize) as u64
+}
+
 /// Resident memory of this process, in bytes.
 fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
     pages * 4_096
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 const fn mib(bytes: u64) -> u64 {
