@@ -17,7 +17,7 @@ pub(crate) fn shards(capacity: usize) -> usize {
     (capacity / 256).next_power_of_two().clamp(4, MOST_SHARDS)
 }
 
-const MOST_SHARDS: usize = 4_096;
+const MOST_SHARDS: usize = 1_024;
 
 /// See [`crate::ConnTable::memory`].
 pub(crate) fn memory(capacity: usize) -> usize {
