@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use palisade_conntrack::{ConnView, Ids, Instant};
-use palisade_engine::{Counters, Engine, Lane, Now, Outcome, Received, Selection, Verdict};
+use palisade_engine::{Counters, Engine, Lane, Listing, Now, Outcome, Received, Selection, Verdict};
 use palisade_policy::{Direction, EniKey, FilterKey, Match, Snapshot, draft, reference};
 use palisade_scenario::notation;
 use proptest::prelude::*;
@@ -198,7 +198,7 @@ fn op() -> impl Strategy<Value = Op> {
 /// Ends what the rules refuse, as the reference evaluator has it.
 fn end_refused(rig: &Rig) {
     let table = rig.engine.connections();
-    for (entry, _) in table.select(|entry| refused(&rig.snapshot, entry), rig.now.monotonic) {
+    for entry in table.select(|entry| refused(&rig.snapshot, entry), rig.now.monotonic) {
         table.end(&entry);
     }
 }
@@ -298,7 +298,8 @@ fn chosen(rig: &Rig, words: &[&str]) -> Vec<String> {
     let selection = Selection::parse(words, &rig.snapshot).unwrap();
     let mut found: Vec<_> = rig
         .engine
-        .select(&selection, &rig.snapshot, rig.now)
+        .select(&selection, &rig.snapshot, rig.now, usize::MAX)
+        .first
         .iter()
         .map(|view| {
             format!(
@@ -397,10 +398,13 @@ fn connections_are_chosen_by_words_that_must_all_be_true() {
 fn ending_the_chosen_returns_them_and_leaves_the_others() {
     let mut rig = busy(false);
     let selection = Selection::parse(["proto=udp"], &rig.snapshot).unwrap();
-    let ended = rig.engine.kill(&selection, &rig.snapshot, rig.now);
-    assert!(ended.len() == 2 && ended.iter().all(|view| view.protocol == 17), "{ended:?}");
+    let ended = rig.engine.kill(&selection, &rig.snapshot, rig.now, usize::MAX);
+    assert!(
+        ended.total == 2 && ended.first.len() == 2 && ended.first.iter().all(|view| view.protocol == 17),
+        "{ended:?}"
+    );
     assert_eq!(rig.listing().len(), 6);
-    assert_eq!(rig.engine.kill(&selection, &rig.snapshot, rig.now), []);
+    assert_eq!(rig.engine.kill(&selection, &rig.snapshot, rig.now, usize::MAX), Listing::default());
     let totals = rig.engine.connections().totals();
     assert_eq!((totals.removed, totals.revoked), (2, 0));
 }
