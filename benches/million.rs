@@ -307,7 +307,7 @@ fn reclaim(plane: &Plane, counters: &Counters) {
     let (start, mut portions, mut longest) = (Real::now(), 0, Duration::ZERO);
     while table.totals().alive > living {
         let portion = Real::now();
-        plane.engine.advance(counters, plane.now(), 2_048);
+        plane.engine.advance(counters, plane.now(), 1_024);
         longest = longest.max(portion.elapsed());
         portions += 1;
     }

@@ -139,6 +139,12 @@ report() {
     STEPS_FAILED+=("$name")
     printf '  %-14s %sFAIL%s %7s s  %s\n' "$name" "$RED" "$PLAIN" "$(seconds "$took")" "$log" >&2
     tail -n 400 "$log" | sed 's/^/    | /' >&2
+    failures "$log" | sed 's/^/    > /' >&2
+}
+
+# What the test runner says of the tests that failed, which may stand far from the end of the log.
+failures() {
+    awk '/^failures:$/ { shown = 1 } shown { print } /^test result:/ { shown = 0 }' "$1" | head -n 400
 }
 
 # Adds up what the test runner counted; false if a test was ignored or filtered out.

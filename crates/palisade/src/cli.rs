@@ -18,7 +18,8 @@ Exit status:
      (explain --exit-code), no connection is meant (conns kill), a finding is denied (lint --deny)
   2  the command line is wrong: an option, a packet that is none, a name that the VPC does not have
   3  no daemon answers: none runs, several run and none was named, or its socket may not be opened
-  4  something failed: a file cannot be read, a device cannot be opened, another daemon is at work
+  4  something failed: a file cannot be read, a device cannot be opened, another daemon is at work, a daemon that stops
+     cannot account for all packets and connections
 
 Environment:
   PALISADE_SOCKET  control socket of the daemon, as --socket

@@ -1,8 +1,10 @@
-//! What a configuration is compiled into: every rule set, its kind, its memory and the time it takes to build.
+//! What a configuration is compiled into: every rule set, its kind, its memory and the time it takes to build; and what the
+//! table of connections takes when it is full.
 
 use std::io::{self, Write};
 use std::time::Instant;
 
+use palisade_conntrack::ConnTable;
 use palisade_policy::model::{GroupIndex, Vpc};
 use palisade_policy::{ClassifierKind, ClassifierSize, RuleOwner, RuleSet, Snapshot};
 use serde::Serialize;
@@ -10,10 +12,19 @@ use serde::Serialize;
 use crate::table::{Column, Table, count};
 use crate::view::Named;
 
-/// The rule sets of a VPC.
+/// The rule sets of a VPC, and the room for its connections.
 #[derive(Debug, Serialize)]
 pub(crate) struct Compiled<'a> {
     rule_sets: Vec<RuleSetView<'a>>,
+    connection_table: Room,
+}
+
+/// A full table of connections.
+#[derive(Debug, Serialize)]
+struct Room {
+    /// Connections tracked at once, one at each end.
+    entries: u32,
+    bytes: usize,
 }
 
 /// The rules of one direction and family of an ACL, or of the groups that an ENI has.
@@ -37,10 +48,15 @@ struct RuleSetView<'a> {
 impl<'a> Compiled<'a> {
     /// The rule sets of a snapshot that was compiled from `vpc`, each built once more under the clock.
     pub(crate) fn new(vpc: &'a Vpc, snapshot: &Snapshot) -> Self {
-        Self { rule_sets: snapshot.rule_sets().iter().map(|set| view(vpc, set)).collect() }
+        let entries = vpc.daemon.max_connections;
+        let bytes = ConnTable::memory(usize::try_from(entries).unwrap_or(usize::MAX));
+        Self {
+            rule_sets: snapshot.rule_sets().iter().map(|set| view(vpc, set)).collect(),
+            connection_table: Room { entries, bytes },
+        }
     }
 
-    /// Shows people the rule sets and their sum.
+    /// Shows people the rule sets, their sum and the room for connections.
     pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         use Column::{Left, Right};
         let titles = [
@@ -60,7 +76,9 @@ impl<'a> Compiled<'a> {
         let bytes: usize = self.rule_sets.iter().map(|set| set.size.bytes).sum();
         let time: u64 = self.rule_sets.iter().map(|set| set.build_nanoseconds).sum();
         let sets = count(self.rule_sets.len(), "rule set");
-        writeln!(out, "\n{sets}: {bytes} bytes, built in {}", microseconds(time))
+        writeln!(out, "\n{sets}: {bytes} bytes, built in {}", microseconds(time))?;
+        let Room { entries, bytes } = self.connection_table;
+        writeln!(out, "{entries} connection entries: {} MiB when all are in use", bytes >> 20)
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn run(screen: &mut Screen, color: When, request: &Run) -> io::Result
         Err(error) => return check::refuse(screen, &request.config, &error),
     };
     match live(color, request, vpc) {
-        Ok(totals) => report(screen, request.log.log_format, &totals).map(|()| Exit::Ok),
+        Ok(totals) => report(screen, request.log.log_format, &totals),
         Err(failure) => screen.failure(&failure).map(|()| failure.exit),
     }
 }
@@ -136,7 +136,7 @@ async fn reload(daemon: &Arc<Daemon>) {
     }
 }
 
-fn report(screen: &mut Screen, log: LogFormat, totals: &TotalsReport) -> io::Result<()> {
+fn report(screen: &mut Screen, log: LogFormat, totals: &TotalsReport) -> io::Result<Exit> {
     if log == LogFormat::Json {
         let json = serde_json::to_string(totals)?;
         tracing::info!(totals = json, "stopped");
@@ -145,7 +145,8 @@ fn report(screen: &mut Screen, log: LogFormat, totals: &TotalsReport) -> io::Res
         tracing::error!("a conservation law is broken: packets or connections were not all accounted for");
     }
     match screen.format {
-        Format::Json => screen.json_line(totals),
-        Format::Table => totals.write(&mut screen.out).and_then(|()| screen.out.flush()),
+        Format::Json => screen.json_line(totals)?,
+        Format::Table => totals.write(&mut screen.out).and_then(|()| screen.out.flush())?,
     }
+    Ok(if totals.lawful { Exit::Ok } else { Exit::Failed })
 }

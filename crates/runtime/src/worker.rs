@@ -26,7 +26,7 @@ const EVENTS: usize = 64;
 /// Token of the eventfd; ports have theirs from 0.
 const WAKE: u64 = u64::MAX;
 /// Time between two rounds of housekeeping under load.
-const KEEP_HOUSE_EVERY: Duration = Duration::from_millis(10);
+const KEEP_HOUSE_EVERY: Duration = Duration::from_millis(5);
 /// Buckets of the flow cache visited in a round: about a quarter of a millisecond if all are full and cold.
 const SETTLE: usize = 256;
 /// Longest wait of the worker that keeps house, while there are connections or fragments held and while there are none.
