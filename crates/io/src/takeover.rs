@@ -131,7 +131,7 @@ fn ruleset(table: &str, device: &str) -> String {
 
 /// Waits until the kernel lists the table with both of its chains.
 fn wait_for(table: &str) -> io::Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(3);
+    const PATIENCE: Duration = Duration::from_secs(10);
     let start = Instant::now();
     loop {
         let listing = Command::new("nft").args(["list", "table", "netdev", table]).output()?;

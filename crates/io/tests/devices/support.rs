@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 use palisade_io::{
-    Burst, FrameInfo, NetworkSetup, Outgoing, PacketSpec, Port, TakeoverMethod, TapSpec, Transmit,
+    Burst, FrameInfo, NetworkSetup, Outgoing, PacketSpec, Port, PortError, TakeoverMethod, TapSpec, Transmit,
     open_packet, open_tap,
 };
 use palisade_packet::{MacAddr, VnetHeader};
@@ -113,14 +113,17 @@ impl Drop for Netns {
     }
 }
 
-/// Tries until there is a value, 5 seconds at most.
+/// Tries until there is a value, 20 seconds at most.
+///
+/// Whatever is expected to happen is waited for: a process that another thread is starting holds a copy of every
+/// descriptor until it runs its program, and a neighbour may just be probed.
 pub(crate) fn within<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = attempt() {
             return value;
         }
-        assert!(start.elapsed() < Duration::from_secs(5), "no {what} within 5 s");
+        assert!(start.elapsed() < Duration::from_secs(20), "no {what} within 20 s");
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -175,6 +178,14 @@ pub(crate) fn attach(kind: Kind, host: &Netns, guest: &Netns, address: &str) -> 
             open_packet(&packet_spec(host, &device)).unwrap()
         }
     }
+}
+
+/// Takes an interface over that a port may just have given back.
+pub(crate) fn open_again(spec: &PacketSpec) -> Port {
+    within("free interface", || match open_packet(spec) {
+        Err(PortError::PacketBusy { .. }) => None,
+        opened => Some(opened.unwrap()),
+    })
 }
 
 /// What a cross-connect has seen.
@@ -273,7 +284,7 @@ fn pattern(position: usize) -> u8 {
     (position.wrapping_mul(0x9e37_79b9) >> 13).to_le_bytes()[0]
 }
 
-/// Receives until a frame fits the description, 5 seconds at most.
+/// Receives until a frame fits the description, as long as [`within`] tries.
 pub(crate) fn receive_until<T>(
     port: &mut Port,
     what: &str,
@@ -310,7 +321,7 @@ pub(crate) fn is_arp_reply(frame: &[u8]) -> bool {
     frame.len() >= 42 && frame[12..14] == [0x08, 0x06] && frame[20..22] == [0, 2]
 }
 
-/// Receives until that fails, 5 seconds at most.
+/// Receives until that fails, as long as [`within`] tries.
 pub(crate) fn receive_until_error(port: &mut Port) -> std::io::Error {
     let mut burst = Burst::new();
     within("error", || port.receive.receive(&mut burst).err())

@@ -1,10 +1,11 @@
 //! The host's own network stack and an interface that a packet port has taken over.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddrV6, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Netns, arp_request, packet_spec, send, veth, within};
+use crate::support::{Netns, arp_request, open_again, packet_spec, send, veth, within};
 use palisade_io::{PacketSpec, Takeover, TakeoverMethod, open_packet};
 use palisade_packet::{MacAddr, VnetHeader};
 
@@ -77,12 +78,13 @@ impl Topology {
 fn the_host_neither_answers_nor_speaks() {
     for (method, used) in METHODS {
         let topology = Topology::new();
-        assert!(topology.host_answers_ping(), "without a takeover the guest reaches the host");
-        assert!(topology.host_answers_tcp(), "without a takeover the guest reaches the host's servers");
-        assert!(topology.host_answers_arp(), "without a takeover the host answers ARP");
+        within("answer to a ping without a takeover", || topology.host_answers_ping().then_some(()));
+        within("answer of a server without a takeover", || topology.host_answers_tcp().then_some(()));
+        within("answer to ARP without a takeover", || topology.host_answers_arp().then_some(()));
         let before = topology.guest.received("eth0");
         topology.provoke_host();
-        assert!(topology.guest.received("eth0") > before, "without a takeover the guest hears the host");
+        let heard = || (topology.guest.received("eth0") > before).then_some(());
+        within("frame of the host without a takeover", heard);
 
         let port = open_packet(&topology.spec(method)).unwrap();
         assert_eq!(port.takeover, Some(used));
@@ -99,45 +101,63 @@ fn the_host_neither_answers_nor_speaks() {
         within("frame of the port", || (topology.guest.received("eth0") == before + 1).then_some(()));
 
         drop(port);
-        assert!(topology.host_answers_ping(), "{used}: gone with the port");
-        assert!(ruleset(&topology.host).is_empty(), "{used}: nothing is left in nftables");
+        within("answer of the host that has its interface back", || {
+            topology.host_answers_ping().then_some(())
+        });
+        within("empty ruleset", || ruleset(&topology.host).is_empty().then_some(()));
     }
 }
 
-/// The process that [`the_takeover_ends_with_a_killed_process`] starts and kills: holds a port. Does nothing unless told so by
-/// its environment.
+const HOLDER_NETNS: &str = "PAL_IO_HOLD_NETNS";
+const HOLDER_METHOD: &str = "PAL_IO_HOLD_METHOD";
+const HELD: &str = "the port is held";
+
 #[test]
-fn hold_a_port() {
-    let Ok(netns) = std::env::var("PAL_IO_HOLD_NETNS") else { return };
-    let takeover = match std::env::var("PAL_IO_HOLD_METHOD").as_deref() {
+fn the_takeover_ends_with_a_killed_process() {
+    // The process that is killed is this test once more, told by its environment to be that process.
+    if let Ok(netns) = std::env::var(HOLDER_NETNS) {
+        return hold_a_port(netns);
+    }
+    for method in ["tcx", "nftables"] {
+        let topology = Topology::new();
+        within("answer to a ping without a takeover", || topology.host_answers_ping().then_some(()));
+        let mut holder = start_holder(&topology, method);
+        assert!(!topology.host_answers_ping(), "{method}: taken over");
+        let busy = open_packet(&topology.spec(TakeoverMethod::Auto)).unwrap_err().to_string();
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+        assert!(busy.contains("taken over by another process"), "{method}: {busy}");
+        within("answer of the host", || topology.host_answers_ping().then_some(()));
+        within("empty ruleset", || ruleset(&topology.host).is_empty().then_some(()));
+        open_again(&topology.spec(TakeoverMethod::Auto));
+    }
+}
+
+/// Returns once the process holds the port.
+fn start_holder(topology: &Topology, method: &str) -> Child {
+    let mut holder = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "takeover::the_takeover_ends_with_a_killed_process", "--nocapture"])
+        .env(HOLDER_NETNS, &topology.host.name)
+        .env(HOLDER_METHOD, method)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+    let held = lines.map_while(Result::ok).any(|line| line.contains(HELD));
+    assert!(held, "{method}: the holder ended without a port");
+    holder
+}
+
+fn hold_a_port(netns: String) {
+    let takeover = match std::env::var(HOLDER_METHOD).as_deref() {
         Ok("nftables") => TakeoverMethod::Nftables,
         _ => TakeoverMethod::Tcx,
     };
     let spec = PacketSpec { device: "h0".to_owned(), netns: Some(netns), mtu: 1500, offload: true, takeover };
     let _port = open_packet(&spec).unwrap();
+    std::io::stdout().write_all(format!("{HELD}\n").as_bytes()).unwrap();
     std::thread::sleep(Duration::from_mins(1));
-}
-
-#[test]
-fn the_takeover_ends_with_a_killed_process() {
-    for method in ["tcx", "nftables"] {
-        let topology = Topology::new();
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "takeover::hold_a_port"])
-            .env("PAL_IO_HOLD_NETNS", &topology.host.name)
-            .env("PAL_IO_HOLD_METHOD", method)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        within("takeover by the child", || (!topology.host_answers_ping()).then_some(()));
-        let busy = open_packet(&topology.spec(TakeoverMethod::Auto)).unwrap_err().to_string();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(busy.contains("taken over by another process"), "{method}: {busy}");
-        within("answer of the host", || topology.host_answers_ping().then_some(()));
-        within("empty ruleset", || ruleset(&topology.host).is_empty().then_some(()));
-        open_packet(&topology.spec(TakeoverMethod::Auto)).unwrap();
-    }
+    unreachable!("a holder is killed");
 }
 
 fn ruleset(netns: &Netns) -> String {
