@@ -1,20 +1,39 @@
 //! Flow logs: what workers counted becomes records, and records reach their destinations.
+//!
+//! ```text
+//! workers ── Delta, Loss ─▶ Collector ── records ─▶ Spool ── sealed segments ─▶ Courier ─▶ destination
+//!                              ▲     Aggregator     on disk, bounded            on a thread of its own
+//!                              └─ Snapshot: who is who at the time of a packet
+//! ```
+//!
+//! Nothing here reads a clock: `now`, in Unix seconds, comes in.
 #![forbid(unsafe_code)]
 
 mod aggregate;
+mod collector;
+mod deliver;
 mod description;
 mod directory;
 mod field;
 mod format;
+mod object;
 mod record;
+mod row;
+mod spool;
+mod stamp;
 mod subscription;
 #[cfg(test)]
 mod testing;
 
 pub use aggregate::{Aggregator, LINGER, Outlet, Taken};
+pub use collector::{Collector, Limits, Written};
+pub use deliver::{Courier, Figures, Round};
 pub use description::Description;
 pub use directory::Directory;
 pub use field::{Field, Kind};
 pub use format::{Format, FormatError};
+pub use object::{Key, LARGEST, SLOT};
 pub use record::{Content, Record};
+pub use row::{json, values};
+pub use spool::{Address, Lost, Segment, Spool, Store};
 pub use subscription::{Destination, FlowLog, Interval, LineTarget, Objects, Resource, Traffic};

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use palisade_flow::Action;
+use serde::{Deserialize, Serialize};
 
 use crate::description::Description;
 use crate::format::Format;
@@ -12,6 +13,10 @@ use crate::format::Format;
 pub struct FlowLog {
     /// `fl-…`.
     pub id: String,
+    /// Account that owns it: twelve digits.
+    pub account: String,
+    /// Its Region, such as `us-east-1`.
+    pub region: String,
     /// What it watches.
     pub resource: Resource,
     /// Which records it wants.
@@ -105,7 +110,8 @@ impl Interval {
 }
 
 /// Where records go.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Destination {
     /// Objects in a local directory, under the keys they would have in a bucket (FL-71).
     Directory {
@@ -119,7 +125,7 @@ pub enum Destination {
 }
 
 /// How objects are called and written (FL-71, FL-72, FL-73).
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Objects {
     /// What keys begin with, without slashes at its ends; empty: with `AWSLogs`.
     pub prefix: String,
@@ -130,7 +136,8 @@ pub struct Objects {
 }
 
 /// Where lines of JSON go.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LineTarget {
     /// Standard output.
     Stdout,

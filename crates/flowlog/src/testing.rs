@@ -7,6 +7,9 @@ use palisade_flow::{Delta, Ground, Hop};
 use palisade_packet::Direction;
 use palisade_policy::{EniKey, Snapshot, draft};
 
+use crate::format::Format;
+use crate::subscription::{Destination, FlowLog, Interval, LineTarget, Resource, Traffic};
+
 /// Two subnets; `web-1` with a secondary address, `db-1`, and `v6-1` on hardware without a longest interval.
 pub(crate) const WORLD: &str = r#"
 [vpc]
@@ -93,5 +96,19 @@ pub(crate) fn packet(
         rule: None,
         generation: 1,
         hop: Hop::None,
+    }
+}
+
+/// A flow log of the whole VPC in the default format, by minutes.
+pub(crate) fn log(id: &str) -> FlowLog {
+    FlowLog {
+        id: id.into(),
+        account: "123456789010".into(),
+        region: "us-east-1".into(),
+        resource: Resource::Vpc("vpc-0a000001".into()),
+        traffic: Traffic::All,
+        interval: Interval::Minute,
+        format: Format::default(),
+        destination: Destination::Lines(LineTarget::Stdout),
     }
 }

@@ -86,6 +86,8 @@ impl Bench {
 fn log(id: &str, resource: Resource, interval: Interval) -> FlowLog {
     FlowLog {
         id: id.into(),
+        account: "123456789010".into(),
+        region: "us-east-1".into(),
         resource,
         traffic: Traffic::All,
         interval,

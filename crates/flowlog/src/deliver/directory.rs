@@ -1,0 +1,38 @@
+//! Objects in a local directory.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Write as _};
+use std::path::Path;
+
+use crate::object::{Key, write_gzip};
+use crate::spool::{Address, Segment, sync_directory};
+use crate::subscription::Objects;
+
+/// Writes a segment as an object. It appears whole, under the same key whenever it is put, or not at all.
+pub(super) fn put(address: &Address, root: &Path, objects: &Objects, segment: &Segment) -> io::Result<()> {
+    let hash = segment.hash(&address.spool, &address.log);
+    let key = Key {
+        objects,
+        account: &address.account,
+        region: &address.region,
+        log: &address.log,
+        slot: segment.slot,
+        hash: &hash,
+        suffix: ".log.gz",
+    };
+    let object = root.join(key.path());
+    let folder = object.parent().unwrap_or(root);
+    fs::create_dir_all(folder)?;
+    let draft = folder.join(format!(".{}-{hash}.draft", address.log));
+    write(segment, &draft).inspect_err(|_| drop(fs::remove_file(&draft)))?;
+    fs::rename(&draft, &object)?;
+    sync_directory(&object)
+}
+
+fn write(segment: &Segment, draft: &Path) -> io::Result<()> {
+    let text = BufReader::new(File::open(&segment.path)?);
+    let mut out = BufWriter::new(File::create(draft)?);
+    write_gzip(text, &mut out)?;
+    out.flush()?;
+    out.get_ref().sync_all()
+}
