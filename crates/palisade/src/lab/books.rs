@@ -88,7 +88,9 @@ impl Rest {
         let mut runs = runs.map(|run| &there[run]);
         let found = runs.find(|run| is_it(&run.iter().map(|at| &self.arrivals[*at]).collect::<Vec<_>>()));
         let taken = found.unwrap_or_default().to_vec();
-        taken.into_iter().rev().map(|at| self.arrivals.remove(at)).rev().collect()
+        let mut arrived: Vec<_> = taken.into_iter().rev().map(|at| self.arrivals.remove(at)).collect();
+        arrived.reverse(); // taken from behind, so that the places of the others stay
+        arrived
     }
 
     /// Takes so many counts away; false, and none, if there are fewer.
@@ -103,7 +105,7 @@ impl Rest {
 #[cfg(test)]
 mod tests {
     use palisade_engine::{Delivery, Explanation, OutcomeReport};
-    use palisade_packet::{Body, Offload, VnetHeader, parse};
+    use palisade_packet::{Body, Offload, VnetHeader, fragment_ipv4, parse};
     use palisade_policy::EniKey;
     use palisade_scenario::notation::Frame;
 
@@ -196,5 +198,21 @@ mod tests {
         assert_eq!(seen.arrivals, [arrival(&first)]);
         let seen = books(2, &[]).seen(&books(0, &[]), all[..2].to_vec(), notes(0, released()));
         assert_eq!(seen.released[0].seen.arrivals, [], "the engine said so, and nothing arrived");
+    }
+
+    #[test]
+    fn a_fragment_that_the_router_has_cut_arrives_in_pieces() {
+        let mut whole = fragment(1);
+        whole.bytes[17] = 36;
+        whole.bytes[24..26].copy_from_slice(&0x44ad_u16.to_be_bytes());
+        whole.bytes.extend([1; 8]);
+        let Body::Ip(ip) = parse(&whole.bytes).unwrap().body else { panic!("an IP packet") };
+        let mut arrivals = vec![arrival(&fragment(0))];
+        let mut keep =
+            |piece: &[u8]| arrivals.push(arrival(&Frame { bytes: piece.to_vec(), ..whole.clone() }));
+        fragment_ipv4(&whole.bytes, &ip, 28, &mut Vec::new(), &mut keep).unwrap();
+        let seen = books(1, &[]).seen(&books(0, &[]), arrivals.clone(), notes(0, vec![delivered(whole)]));
+        assert_eq!(seen.released[0].seen.arrivals, arrivals[1..]);
+        assert_eq!(seen.arrivals, arrivals[..1]);
     }
 }
