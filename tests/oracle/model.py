@@ -39,7 +39,7 @@ class Match:
     @property
     def network(self) -> Optional[Network]:
         """The CIDR, unless it refers to an object."""
-        return None if self.peer.startswith(NAMED) else _network(self.peer)
+        return None if self.peer.startswith(NAMED) else cidr_of(self.peer)
 
     @property
     def all_ports(self) -> bool:
@@ -75,7 +75,7 @@ class Entry:
 
 
 @functools.lru_cache(maxsize=4096)
-def _network(text: str) -> Network:
+def cidr_of(text: str) -> Network:
     return ipaddress.ip_network(text, strict=False)
 
 
@@ -88,7 +88,7 @@ def read_match(text: str) -> Match:
     spec = words[1] if len(words) == 4 else "any"
     protocol = NAMES[name] if name in NAMES else int(name)
     if not peer.startswith(NAMED):
-        peer = str(_network(peer))
+        peer = str(cidr_of(peer))
     if protocol in (TCP, UDP):
         low, _, high = ("0-65535" if spec == "any" else spec).partition("-")
         return Match(protocol, int(low), int(high or low), peer)
@@ -122,7 +122,7 @@ class World:
         self.tables = tables
         vpc = tables["vpc"]
         v6 = vpc.get("ipv6_cidr_blocks", [vpc["ipv6_cidr_block"]] if "ipv6_cidr_block" in vpc else [])
-        self.blocks = [_network(text) for text in [*vpc["cidr_blocks"], *v6]]
+        self.blocks = [cidr_of(text) for text in [*vpc["cidr_blocks"], *v6]]
         self.has_v6 = bool(v6)
         self.strict = vpc.get("revocation") == "strict"  # CT-27
         self.enis: Table = tables.get("eni", {})
@@ -154,7 +154,7 @@ class World:
 
     def _ranges(self, subnet: str) -> list[Network]:
         table = self.tables["subnet"][subnet]
-        return [_network(table[key]) for key in ("cidr", "ipv6_cidr") if key in table]
+        return [cidr_of(table[key]) for key in ("cidr", "ipv6_cidr") if key in table]
 
     def first_four(self, subnet: str, wanted: Address) -> bool:
         """RES-1 (b), RES-25v6."""
@@ -251,7 +251,7 @@ class World:
             return False
         if rule.peer.startswith("pl:"):
             entries = self.tables["prefix_list"][rule.peer[3:]]["entries"]
-            inside = any(peer in _network(entry) for entry in entries)
+            inside = any(peer in cidr_of(entry) for entry in entries)
             if inside:
                 hit("SG-40 prefix list")
             return inside

@@ -12,6 +12,7 @@ import flows
 import neighbours
 import noise
 import notation
+import possible
 import reach
 import worlds
 from flows import Flow, Side
@@ -67,8 +68,8 @@ class Director:
         return None if seen is None else seen.outcome
 
     def change(self, made: Optional[changes.Change]) -> bool:
-        """Changes the world; `False`: there was nothing to change."""
-        if made is None:
+        """Changes the world; `False`: there was nothing to change, or it cannot be changed so any more."""
+        if made is None or not possible.changed(self.player.tables, *made):
             return False
         text, patch = made
         if patch is not None:
