@@ -68,7 +68,6 @@ class Held:
     since: int
     sender: Optional[str]  # at the receiver: who handed it over
     direct: bool
-    packets: int  # how many the router has made of it
 
 
 @dataclass(frozen=True)
@@ -157,12 +156,12 @@ class Fragments:
             raise Ambiguous("header sanity or CT-63 first")
         if known.condemned:
             hit("CT-63 condemned datagram")
-            raise _invalid(eni)
+            raise invalid(eni)
         if known.contradicts(piece):
             raise Ambiguous("data behind the last fragment")
         if piece.end > 65535:
             hit("CT-63 beyond the end")
-            raise self._condemn(key, now, _invalid(eni))
+            raise self._condemn(key, now, invalid(eni))
         if fault is not None:
             if packet.upper_len() < 0:
                 hit("CT-63 header chain cut")
@@ -173,7 +172,7 @@ class Fragments:
             raise self._condemn(key, now, Drop(fault, eni))
         if known.overlaps(piece) and not repeated:
             hit("CT-63 overlap")
-            raise self._condemn(key, now, _invalid(eni))
+            raise self._condemn(key, now, invalid(eni))
 
     def _again(self, key: Key, record: Record, packet: Packet, now: int) -> Sight:
         """CT-63: an exact repetition is judged like any fragment."""
@@ -184,7 +183,7 @@ class Fragments:
         assert record.said is not None
         if _says(record.said) != _says(packet):
             hit("CT-63 first fragment repeated with another header")
-            raise self._condemn(key, now, _invalid(str(key[0])))
+            raise self._condemn(key, now, invalid(str(key[0])))
         if (record.said.quote, record.said.behind) != (packet.quote, packet.behind):
             raise Ambiguous("ADR 0011: what another header is")
         return Sight(packet, key)
@@ -198,9 +197,7 @@ class Fragments:
     def _condemn(self, key: Key, now: int, drop: Drop) -> Drop:
         """CT-63: the whole datagram, with what waits for its first fragment."""
         self.records[key] = Record(condemned=True, until=now + REMEMBERED)
-        for _ in self.release(key):
-            hit("CT-63 condemned while held")
-            drop.released.append(_invalid(str(key[0])).outcome)
+        drop.condemned = self.release(key)
         return drop
 
     def _live(self, key: Key, now: int) -> Optional[Record]:
@@ -216,7 +213,7 @@ class Fragments:
     # --- holding ---------------------------------------------------------------------------------------------------
 
     def hold(
-        self, eni: str, direction: str, packet: Packet, now: int, sender: Optional[str] = None, direct: bool = False, packets: int = 1
+        self, eni: str, direction: str, packet: Packet, now: int, sender: Optional[str] = None, direct: bool = False
     ) -> None:
         """CT-61: takes a fragment in, or drops it if there is no room."""
         key = _key(eni, direction, packet)
@@ -227,7 +224,7 @@ class Fragments:
             hit("CT-61 256 KiB of an ENI")
             raise Drop("fragment-orphan", eni, "fragments")
         hit("CT-61 held")
-        self.held = (*self.held, Held(key, packet, now, sender, direct, packets))
+        self.held = (*self.held, Held(key, packet, now, sender, direct))
 
     def release(self, key: Key) -> tuple[Held, ...]:
         """Gives back what waited for a first fragment, in the order in which it came."""
@@ -240,7 +237,8 @@ class Fragments:
         return self._later(held.key, self.records[held.key], held.packet)
 
 
-def _invalid(eni: str) -> Drop:
+def invalid(eni: str) -> Drop:
+    """CT-63."""
     return Drop("fragment-invalid", eni, "fragments")
 
 

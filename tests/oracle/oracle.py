@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import Callable, Optional, Union
 
 import link
 import path
-from fragments import GONE, Fragments, Held, Sight, least
+from fragments import GONE, Fragments, Held, Sight, invalid, least
 from model import World
 from notation import Unsupported
 from outcome import Ambiguous, Drop, Outcome
@@ -20,6 +21,7 @@ from tracking import Conn, Tracker, Verdict
 PROTOCOL_WORDS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
 Walk = Callable[[], Outcome]
+Waiting = tuple[Held, Optional[Sight]]  # a fragment that waits no more, and how it is judged; `None`: condemned (CT-63)
 Saved = tuple[Tracker, Fragments, Limiter, Counter[str]]
 
 
@@ -33,7 +35,7 @@ class Oracle:
         self.limiter = Limiter()
         self.ends: Counter[str] = Counter()  # packets by what became of them, without those that waited in vain
         self.now = 0
-        self._released: list[Outcome] = []
+        self._waiting: list[Waiting] = []
         self._by: list[str] = []  # decisions on the way; empty: by a rule whose id is not known
 
     def change(self, world: World) -> None:
@@ -49,18 +51,26 @@ class Oracle:
         """Walks a packet; tables change as the specification says, or not at all if it does not say enough."""
         before = self.save()
         self.fragments.expire(self.now)
-        self._released, self._by = [], []
+        self._waiting = []
         try:
-            outcome = self._walk(packet)
-        except Drop as drop:
-            outcome = drop.outcome
-            self._released += drop.released
+            outcome = self._ended(lambda: self._walk(packet))
+            while self._waiting:
+                outcome.released.append(self._ended(partial(self._go_on, *self._waiting.pop(0))))
         except (Ambiguous, Unsupported):
             self.restore(before)
             raise
-        outcome.released = self._released
-        outcome.by = self._by if all(self._by) else None
         self._count(packet, outcome)
+        return outcome
+
+    def _ended(self, walk: Walk) -> Outcome:
+        """How a walk ends."""
+        self._by = []
+        try:
+            outcome = walk()
+        except Drop as drop:
+            outcome = drop.outcome
+            self._waiting += [(held, None) for held in drop.condemned]
+        outcome.by = self._by if all(self._by) else None
         return outcome
 
     def _count(self, packet: Union[Packet, Arp], outcome: Outcome) -> None:
@@ -227,32 +237,30 @@ class Oracle:
     def _with_those_held(self, sight: Sight, walk: Walk) -> Outcome:
         """Walks a packet; behind a first fragment follow those that waited for it (CT-61)."""
         waiting = self.fragments.release(sight.key) if sight.key is not None and not sight.later else ()
+        sights = [(held, self.fragments.resight(held)) for held in waiting]
         try:
             return walk()
         finally:
-            decisions = self._by
-            for held in waiting:
-                self._by = []
-                self._released.append(self._go_on(held))
-            self._by = decisions
+            self._waiting += sights
 
-    def _go_on(self, held: Held) -> Outcome:
+    def _go_on(self, held: Held, sight: Optional[Sight]) -> Outcome:
+        """CT-61: judged at the moment of its release, from where it waits."""
         eni = str(held.key[0])
-        try:
-            if held.packet.to_mac not in (None, "router", *self.world.enis):
-                raise Ambiguous("a frame that waited, to an ENI that is gone")
-            sight = self.fragments.resight(held)
-            if held.sender is None:
-                hit("CT-61 released at the sender")
-                return self._leave(eni, held.packet, sight)
-            if held.sender == GONE:
-                hit("CT-61 its sender is gone")
-                raise Drop("port-missing", GONE, "outlet")
-            hit("CT-61 released at the receiver")
-            return self._arrive(held.sender, eni, held.direct, held.packet, held.packets, sight)
-        except Drop as drop:
-            self._released += drop.released
-            return drop.outcome
+        if held.sender is None:
+            self._destination_mac(eni, held.packet)
+            self._source_checks(eni, held.packet)
+            self._multicast(eni, held.packet)
+            sight = _not_condemned(eni, sight)
+            hit("CT-61 released at the sender")
+            return self._leave(eni, held.packet, sight)
+        if held.sender == GONE:
+            hit("CT-61 its sender is gone")
+            raise Drop("port-missing", GONE, "outlet")
+        near = eni if held.direct else None
+        packets = path.carry(self.world, self.limiter, held.sender, self.world.mtu(eni), held.packet, self.now, near)
+        sight = _not_condemned(eni, sight)
+        hit("CT-61 released at the receiver")
+        return self._arrive(held.sender, eni, held.direct, held.packet, packets, sight)
 
     def _leave(self, eni: str, packet: Packet, sight: Sight) -> Outcome:
         """RT-1 from header sanity on; `sight` is how the packet is judged."""
@@ -322,7 +330,7 @@ class Oracle:
     def _to_eni(self, sender: str, eni: str, direct: bool, packet: Packet, packets: int) -> Outcome:
         sight = self.fragments.sight(eni, "ingress", packet, _header_fault(packet), self.now)
         if sight is None:
-            self.fragments.hold(eni, "ingress", packet, self.now, sender, direct, packets)
+            self.fragments.hold(eni, "ingress", packet, self.now, sender, direct)
             return Outcome(f"held {eni}")
         return self._with_those_held(sight, lambda: self._arrive(sender, eni, direct, packet, packets, sight))
 
@@ -361,6 +369,13 @@ class Oracle:
     def listing(self) -> list[str]:
         """`ENI PROTOCOL OPENER > OTHER STATE LEFT` of each."""
         return sorted(show(eni, conn, self.now) for eni, conn in self.connections())
+
+
+def _not_condemned(eni: str, sight: Optional[Sight]) -> Sight:
+    if sight is None:
+        hit("CT-63 condemned while held")
+        raise invalid(eni)
+    return sight
 
 
 def _header_fault(packet: Packet) -> Optional[str]:

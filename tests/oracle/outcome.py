@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
+
+if TYPE_CHECKING:
+    from fragments import Held
 
 
 class Ambiguous(Exception):
@@ -41,5 +44,5 @@ class Drop(Exception):
         self, reason: str, at: str, stage: str = "admission", why: str = "", reply: bool = False, answer: Optional[str] = None
     ) -> None:
         super().__init__(reason)
-        self.released: list[Outcome] = []
+        self.condemned: tuple[Held, ...] = ()  # fragments that waited and go down with it (CT-63)
         self.outcome = Outcome(f"dropped {reason}", f"dropped {at} {stage} {why or reason}", reply, answer)

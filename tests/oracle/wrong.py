@@ -101,7 +101,8 @@ WRONG = [
     ("CT-63 no longer", "fragments.py", "            raise self._condemn(key, now, Drop(fault, eni))", "            raise Drop(fault, eni)"),
     ("CT-63 prolonged", "fragments.py", '            hit("CT-63 condemned datagram")\n', "            self._condemn(key, now, _invalid(eni))\n"),
     ("CT-63 another header", "fragments.py", "        if _says(record.said) != _says(packet):", "        if False:"),
-    ("CT-63 held with it", "fragments.py", "        for _ in self.release(key):", "        for _ in ():"),
+    ("CT-63 held with it", "fragments.py", "        drop.condemned = self.release(key)\n", ""),
+    ("CT-61 at its release", "oracle.py", "            self._destination_mac(eni, held.packet)\n", ""),
     ("CT-65", "packets.py", "(self.fragment.more or self.fragment.offset > 0)", "True"),
     # --- allowance ---
     ("CT-70 limit", "tracking.py", "used < instance", "used <= instance"),
@@ -117,7 +118,7 @@ WRONG = [
     ("SG-27 fragment header", "packets.py", "behind + (self.fragment is not None and not self.v4)", "behind"),
     ("SG-34 handing", "model.py", 'if member and direction == "ingress" and owner != handing:', "if False:"),
     ("SG-35 outbound", "model.py", 'if member and direction == "ingress" and owner != handing:', "if member and owner != handing:"),
-    ("SG-40 version", "model.py", "inside = any(peer in _network(entry) for entry in entries)", "inside = any(peer in _network(entry) for entry in entries[:1])"),
+    ("SG-40 version", "model.py", "inside = any(peer in cidr_of(entry) for entry in entries)", "inside = any(peer in cidr_of(entry) for entry in entries[:1])"),
     ("SG-72", "oracle.py", '            raise Drop("own-address", eni)', "            pass"),
     ("SG-74 last address", "oracle.py", "broadcast = packet.v4 and (world.last(subnet, packet.dst) or", "broadcast = packet.v4 and ("),
     ("SG rule that decides", "tracking.py", "    return min(wide or", "    return max(wide or"),
