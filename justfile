@@ -67,9 +67,9 @@ scenarios-on-devices *paths='tests/scenarios':
 demo:
     scripts/demo.sh
 
-# Throughput against a Linux router with nftables (root)
-compare *options:
-    scripts/compare.sh {{ options }}
+# Palisade against nftables, Open vSwitch and others, with docs/benchmarks.md (root; --quick, --only SYSTEM/FIGURE, --help)
+peers *options:
+    scripts/bench.sh {{ options }}
 
 # In-process benchmarks: time and allocations
 bench *options:

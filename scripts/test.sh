@@ -16,10 +16,12 @@ usage: test.sh [lint] [unit] [fuzz] [netns]
 Without arguments, all of them:
 
 lint    rustfmt, clippy, cargo-deny, cargo-machete, typos, shellcheck, rustdoc, the coverage of the specification
-unit    unit, property and scenario tests, documentation examples, model checks of what threads share, the oracle
+unit    unit, property and scenario tests, documentation examples, model checks of what threads share, the oracle,
+        the statistics of the comparison with peers
 fuzz    the bodies of the fuzz targets, optimised, on stable Rust (PALISADE_FUZZ_ITERATIONS each)
 netns   the release daemon between network namespaces, with real tools and crafted frames; the comparison with Linux's
-        connection tracker; the scenarios on real devices; the demo (needs root)
+        connection tracker; the scenarios on real devices; the demo; a few figures of the comparison
+        with peers, to see that it works (needs root)
 
 Everything that was skipped or ignored counts as a failure. Logs are in target/test-logs.
 
@@ -88,6 +90,12 @@ unit() {
     export PALISADE_BIN=$ROOT/target/debug/palisade
     step oracle python3 tests/oracle/run.py --seed 14 --packets 20000 --jobs "$(nproc)" --every-branch
     unset PALISADE_BIN
+    step peers peers
+}
+
+peers() {
+    python3 -m unittest discover -s benches/peers 2>&1 | awk '{ print } /^Ran / { ran = $2 } { well = $0 == "OK" }
+        END { if (well) printf "test result: ok. %d passed; 0 failed\n", ran; exit !well }'
 }
 
 prepare_fuzz() { :; }
@@ -98,7 +106,7 @@ fuzz() {
 
 prepare_netns() {
     need_root "the netns part"
-    need_commands curl dig dnsmasq ethtool ip iperf3 jq nft nmap ping python3 tc tcpdump timeout
+    need_commands conntrack curl dig dnsmasq ethtool ip iperf3 jq nft nmap ping python3 tc tcpdump timeout
 }
 
 netns() {
@@ -110,6 +118,7 @@ netns() {
         step netns cargo test --locked --no-fail-fast -p palisade-tests -- --test-threads=1 --show-output
     step scenarios scenarios_on_devices
     PALISADE_BIN=$ROOT/target/release/palisade step demo scripts/demo.sh
+    PALISADE_BIN=$ROOT/target/release/palisade step bench scripts/bench.sh --smoke
 }
 
 # Each scenario counts as a test. The few that devices cannot carry are listed in the log and bounded by the number asked for.
