@@ -2,13 +2,17 @@
 //!
 //! Each reader takes a chunk of fixed size from the front of a slice, so that a short packet is a `None` and never a
 //! panic. Faults of the Ethernet and IP headers end the reading; faults of the upper-layer header are part of the summary.
+//! The commonest frames have a reader of their own ([`plain`]), which says the same.
 
 mod ipv4;
 mod ipv6;
+mod plain;
 mod quoted;
 mod transport;
 
 use std::net::Ipv4Addr;
+
+pub(crate) use plain::read as read_plain;
 
 use crate::summary::{Arp, Body, PacketSummary};
 use crate::{ETHERNET_LEN, MacAddr};
@@ -50,6 +54,14 @@ pub enum Malformed {
 /// [`Malformed`], for faults of the Ethernet, ARP and IP headers only: those of the upper-layer header become
 /// [`crate::Transport::Invalid`].
 pub fn parse(frame: &[u8]) -> Result<PacketSummary, Malformed> {
+    match read_plain(frame) {
+        Some(summary) => Ok(summary),
+        None => parse_any(frame),
+    }
+}
+
+/// Reads frames of every kind.
+pub(crate) fn parse_any(frame: &[u8]) -> Result<PacketSummary, Malformed> {
     let (header, payload) = frame.split_first_chunk::<ETHERNET_LEN>().ok_or(Malformed::FrameTooShort)?;
     let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *header;
     let body = match u16::from_be_bytes([t0, t1]) {

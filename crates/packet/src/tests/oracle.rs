@@ -1,4 +1,4 @@
-//! The parser against etherparse.
+//! The parser against etherparse, and its reader of common frames against its general one.
 //!
 //! Known differences, left out of the comparison: etherparse reads no transport header of first fragments, walks on behind
 //! the fragment header of later ones, walks AH, mobility, HIP and shim6 headers as extension headers, and has no limit to
@@ -10,6 +10,7 @@ use etherparse::{NetSlice, SlicedPacket, TcpOptionElement, TransportSlice};
 use proptest::prelude::*;
 
 use super::{cases, samples::*};
+use crate::parse::{parse_any, read_plain};
 use crate::{Body, IpPacket, PacketSummary, Tcp, Transport, parse};
 
 /// Well-formed frames of every kind, with padding behind some.
@@ -162,5 +163,27 @@ proptest! {
         if let (Ok(ours), Ok(theirs)) = (parse(&frame), SlicedPacket::from_ethernet(&frame)) {
             agrees(&frame, &ours, &theirs)?;
         }
+    }
+    #[test]
+    fn a_plain_frame_is_read_as_the_general_reader_reads_it(frame in prop_oneof![frames(), damaged()]) {
+        if let Some(summary) = read_plain(&frame) {
+            prop_assert_eq!(Ok(summary), parse_any(&frame));
+        }
+    }
+}
+
+#[test]
+fn common_frames_are_plain() {
+    let frames = [
+        V4::new(6, &tcp(0x10, &[], &[])),
+        V4::new(6, &tcp(0x18, &[1; 12], &[7; 1_400])),
+        V4::new(6, &tcp(0x11, &[1; 40], &[])).fragment(DF),
+        V4::new(17, &udp(&[])),
+        V4::new(17, &udp(&[7; 64])),
+    ];
+    for frame in frames {
+        let frame = frame.frame();
+        let read = read_plain(&frame).expect("it is plain");
+        assert_eq!(Ok(read), parse_any(&frame));
     }
 }
