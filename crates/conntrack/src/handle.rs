@@ -14,6 +14,11 @@ use crate::word::Word;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Touched(Word);
 
+impl Touched {
+    /// Of an entry that no packet of the burst has touched yet.
+    pub const NEVER: Self = Self(Word::NOBODYS);
+}
+
 /// Refers to one entry, never to its successor under the same key: once dead it stays dead.
 ///
 /// Cheap to clone. It keeps the memory of the entry, not the entry.

@@ -13,7 +13,13 @@ use crate::state::{Side, State};
 use crate::sync::AtomicU64;
 
 const PRESENT: u64 = 1 << 63;
+/// Of an opening: it carried a scale.
 const SCALED: u64 = 1 << 40;
+/// Of an acknowledgement: the window is as it stood in the segment, to be scaled by whoever reads it.
+const UNSCALED: u64 = 1 << 62;
+
+/// Bits of a window in bytes: 65,535 shifted by 14 fit.
+const WINDOW: u32 = (1 << 30) - 1;
 
 /// The SYN or SYN+ACK of one side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -48,22 +54,29 @@ impl Windows {
 
     /// The newest acknowledgement of `side`.
     pub(crate) fn acknowledged(&self, side: Side) -> Option<Acknowledged> {
-        unpack_acknowledged(self.of(side).acknowledged.load(Ordering::Relaxed))
+        let word = self.of(side).acknowledged.load(Ordering::Relaxed);
+        let mut acknowledged = unpack_acknowledged(word)?;
+        if word & UNSCALED != 0 {
+            acknowledged.window <<= self.shift(side);
+        }
+        Some(acknowledged)
     }
 
     /// Notes what a segment of `side` says that met the entry in `state` and passed.
     ///
     /// The SYN of a side is its newest one of the handshake: a host that tries again with another sequence number means
     /// that one. Later SYNs (CT-45 on a live entry, a stray SYN+ACK) leave sequence number and scale alone.
+    #[inline]
     pub(crate) fn note(&self, side: Side, state: State, tcp: &Tcp) {
         let is_syn = tcp.flags.contains(TcpFlags::SYN);
         if is_syn && state.is_handshake() {
             self.set_opening(side, Opening { sequence: tcp.sequence, scale: tcp.window_scale });
         }
         if tcp.flags.contains(TcpFlags::ACK) && !tcp.flags.contains(TcpFlags::RST) {
-            let shift = if is_syn { 0 } else { self.shift(side) };
-            let window = u32::from(tcp.window) << shift;
-            self.set_acknowledged(side, Acknowledged { value: tcp.acknowledgement, window });
+            // The window of a SYN is never scaled; that of others is by the few that read it, not by the many that write it.
+            let scaling = if is_syn { 0 } else { UNSCALED };
+            let said = Acknowledged { value: tcp.acknowledgement, window: tcp.window.into() };
+            store(&self.of(side).acknowledged, scaling | pack_acknowledged(said));
         }
     }
 
@@ -75,7 +88,7 @@ impl Windows {
         store(&self.of(side).acknowledged, pack_acknowledged(acknowledged));
     }
 
-    /// The scale of `side`, in force only if both SYNs carried one (CT-46).
+    /// The scale of `side`, in force only if both SYNs carried one (CT-46), as far as they have been seen by now.
     fn shift(&self, side: Side) -> u8 {
         let scale = |side| self.opening(side).and_then(|opening| opening.scale);
         scale(side.other()).and(scale(side)).unwrap_or(0)
@@ -114,11 +127,11 @@ fn unpack_opening(word: u64) -> Option<Opening> {
 }
 
 fn pack_acknowledged(acknowledged: Acknowledged) -> u64 {
-    PRESENT | u64::from(acknowledged.window & !(1 << 31)) << 32 | u64::from(acknowledged.value)
+    PRESENT | u64::from(acknowledged.window & WINDOW) << 32 | u64::from(acknowledged.value)
 }
 
 fn unpack_acknowledged(word: u64) -> Option<Acknowledged> {
-    let window = high(word & !PRESENT);
+    let window = high(word) & WINDOW;
     (word & PRESENT != 0).then_some(Acknowledged { value: low(word), window })
 }
 

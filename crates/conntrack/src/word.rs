@@ -28,7 +28,6 @@ use crate::time::Instant;
 
 const DEAD: u64 = 1;
 const STATE_SHIFT: u32 = 1;
-const STATE_MASK: u64 = 0x3f << STATE_SHIFT;
 const STAMP_SHIFT: u32 = 7;
 
 /// One value of the state word.
@@ -36,6 +35,9 @@ const STAMP_SHIFT: u32 = 7;
 pub(crate) struct Word(u64);
 
 impl Word {
+    /// A word that no entry ever has: no state has its code.
+    pub(crate) const NOBODYS: Self = Self(u64::MAX);
+
     /// A live entry last seen `idle` nanoseconds before `now`.
     pub(crate) const fn idle_for(state: State, now: Instant, idle: u64) -> Self {
         let stamp = now.as_nanos().wrapping_sub(idle);
@@ -46,9 +48,9 @@ impl Word {
         self.0 & DEAD != 0
     }
 
-    pub(crate) fn state(self) -> State {
-        let [code, ..] = ((self.0 & STATE_MASK) >> STATE_SHIFT).to_le_bytes();
-        State::from_code(code).expect("only codes of states are ever stored in a word")
+    pub(crate) const fn state(self) -> State {
+        let [code, ..] = (self.0 >> STATE_SHIFT).to_le_bytes();
+        State::from_code(code)
     }
 
     /// Nanoseconds since the entry was last seen; zero if another worker's clock was ahead of `now`.

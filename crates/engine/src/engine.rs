@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use palisade_conntrack::{ConnTable, ConnView, Zone};
 use palisade_packet::build::{self, IcmpError};
-use palisade_packet::{Body, IpPacket, PacketSummary};
+use palisade_packet::{Body, IpPacket, PacketSummary, parse};
 use palisade_policy::model::Revocation;
 use palisade_policy::{EniKey, PortKey, Snapshot};
 
@@ -16,7 +16,7 @@ use crate::intake::Inbound;
 use crate::lane::Lane;
 use crate::limiter::ErrorLimiter;
 use crate::listing::{Lister, Listing};
-use crate::outcome::{Now, Outcome, Received, Reply, Verdict, Walked};
+use crate::outcome::{Delivery, Now, Outcome, Received, Reply, Verdict, Walked};
 use crate::reason::DropReason;
 use crate::selection::Selection;
 use crate::stages::revocation;
@@ -68,24 +68,26 @@ impl Engine {
         frame: &mut [u8],
         received: Received,
     ) -> Outcome {
-        let inbound = Inbound::read(frame, received, None);
+        let parsed = parse(frame);
+        let inbound = Inbound::read(frame, &parsed, received, None);
         let packets = inbound.as_ref().map_or(1, Inbound::packets);
         lane.counters.received(packets, frame.len());
         let flow = inbound.as_ref().ok().and_then(|inbound| Candidate::of(from, inbound, &lane.flows));
-        match flow.and_then(|flow| self.recall(snapshot, lane, now, &flow)) {
-            Some(Action::Deliver { to, link, .. }) => {
-                let delivery = inbound.and_then(|inbound| inbound.delivery(PortKey::Eni(to), None));
+        let known = flow.as_ref().and_then(|flow| Some((flow, self.recall(snapshot, lane, now, flow)?)));
+        match known {
+            Some((flow, Action::Deliver { to, link, .. })) => {
+                let (to, offload) = (PortKey::Eni(to), flow.inbound.offload);
+                let delivery = Delivery { to, packet: *flow.ip, offload, fragment: None };
                 link.write(frame);
-                Outcome::of(delivery.map_or_else(Verdict::Drop, Verdict::Deliver), packets)
+                Outcome::of(Verdict::Deliver(delivery), packets)
             }
-            Some(Action::Drop { reason, .. }) => {
+            Some((_, Action::Drop { reason, .. })) => {
                 lane.counters.dropped(reason, packets);
                 Outcome::of(Verdict::Drop(reason), packets)
             }
             None => {
-                let summary = inbound.as_ref().ok().map(|inbound| inbound.summary);
                 let ended = self.walk(snapshot, lane, now, from, inbound, flow);
-                self.conclude(lane, now, from, frame, summary, ended)
+                self.conclude(lane, now, from, frame, parsed.as_ref().ok(), ended)
             }
         }
     }
@@ -96,10 +98,10 @@ impl Engine {
     pub fn resume(&self, snapshot: &Snapshot, lane: &mut Lane, now: Now, fragment: &mut Released) -> Outcome {
         let (from, received, resumption) = (fragment.from(), fragment.received(), fragment.resumption);
         let frame = fragment.frame_mut();
-        let inbound = Inbound::read(frame, received, Some(&resumption));
-        let summary = inbound.as_ref().ok().map(|inbound| inbound.summary);
+        let parsed = parse(frame);
+        let inbound = Inbound::read(frame, &parsed, received, Some(&resumption));
         let ended = self.walk(snapshot, lane, now, from, inbound, None);
-        self.conclude(lane, now, from, frame, summary, ended)
+        self.conclude(lane, now, from, frame, parsed.as_ref().ok(), ended)
     }
 
     /// What the cache knows of a packet.
@@ -109,6 +111,7 @@ impl Engine {
     }
 
     /// Walks a frame, and keeps the result for the next packet of its flow if that would get the same.
+    #[inline(never)]
     fn walk(
         &self,
         snapshot: &Snapshot,
@@ -135,13 +138,14 @@ impl Engine {
     }
 
     /// Counts what became of a frame that walked, addresses it, and builds the answer if there is one.
+    #[inline(never)]
     fn conclude(
         &self,
         lane: &mut Lane,
         now: Now,
         from: PortKey,
         frame: &mut [u8],
-        summary: Option<PacketSummary>,
+        summary: Option<&PacketSummary>,
         (walked, mut released): (Walked, Vec<Released>),
     ) -> Outcome {
         released.sort_by_key(|fragment| fragment.arrival);
@@ -156,7 +160,7 @@ impl Engine {
         }
         let reply = walked.reply.zip(summary).is_some_and(|(answer, summary)| {
             self.limiter.allows(from, &answer, now.monotonic)
-                && build_reply(frame, &summary, answer, &mut lane.reply)
+                && build_reply(frame, summary, answer, &mut lane.reply)
         });
         Outcome { reply, released, ..Outcome::of(walked.verdict, walked.packets) }
     }
@@ -171,13 +175,16 @@ impl Engine {
         frame: &[u8],
         received: Received,
     ) -> Explanation {
-        self.tell(snapshot, now, from, Inbound::read(frame, received, None))
+        let parsed = parse(frame);
+        self.tell(snapshot, now, from, Inbound::read(frame, &parsed, received, None))
     }
 
     /// Tells what would happen to a fragment that was held if it were resumed, step by step. Changes nothing.
     #[must_use]
     pub fn explain_released(&self, snapshot: &Snapshot, now: Now, fragment: &Released) -> Explanation {
-        let inbound = Inbound::read(fragment.frame(), fragment.received(), Some(&fragment.resumption));
+        let (frame, resumption) = (fragment.frame(), Some(&fragment.resumption));
+        let parsed = parse(frame);
+        let inbound = Inbound::read(frame, &parsed, fragment.received(), resumption);
         self.tell(snapshot, now, fragment.from(), inbound)
     }
 
@@ -192,7 +199,7 @@ impl Engine {
         let recorder = Recorder::new(snapshot);
         let mut context = self.context(snapshot, now, false, recorder);
         let walked = walk(&mut context, from, inbound);
-        context.witness.conclude(from, summary.as_ref(), &walked)
+        context.witness.conclude(from, summary, &walked)
     }
 
     /// What the walk of a frame would end in, without the explanation. Changes nothing.
@@ -205,7 +212,9 @@ impl Engine {
         frame: &[u8],
         received: Received,
     ) -> Walked {
-        walk(&mut self.context(snapshot, now, false, Nobody), from, Inbound::read(frame, received, None))
+        let parsed = parse(frame);
+        let inbound = Inbound::read(frame, &parsed, received, None);
+        walk(&mut self.context(snapshot, now, false, Nobody), from, inbound)
     }
 
     /// Forgets what belonged to ENIs and addresses that `new` no longer has (CT-26), and ends the connections that `new`
@@ -314,7 +323,7 @@ impl<'i> Candidate<'i> {
         let (PortKey::Eni(from), Body::Ip(ip), false) = (from, &inbound.summary.body, flows.is_off()) else {
             return None;
         };
-        let key = FlowKey::of(from, &inbound.summary)?;
+        let key = FlowKey::of(from, inbound.summary)?;
         Some(Self { key, hash: flows.hash(&key), from, inbound, ip })
     }
 }

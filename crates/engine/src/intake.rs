@@ -1,7 +1,7 @@
 //! A frame as the walk takes it up: parsed once, its virtio-net header checked against what was parsed.
 
 use palisade_packet::offload::Offload;
-use palisade_packet::{Body, IpPacket, Malformed, PacketSummary, Transport, parse};
+use palisade_packet::{Body, IpPacket, Malformed, PacketSummary, Transport};
 use palisade_policy::{EniKey, PortKey};
 
 use crate::fragments::{Header, Place, Resumption};
@@ -12,7 +12,7 @@ use crate::reason::DropReason;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inbound<'f> {
     pub(crate) frame: &'f [u8],
-    pub(crate) summary: PacketSummary,
+    pub(crate) summary: &'f PacketSummary,
     pub(crate) offload: Offload,
     pub(crate) received: Received,
     /// Set if it is a fragment that was held (CT-61): where its walk goes on.
@@ -28,9 +28,11 @@ pub(crate) struct Judged {
 }
 
 impl<'f> Inbound<'f> {
-    /// Reads a frame. A tag outside the bytes and a cut-off frame are refused first: what they hide cannot be judged.
+    /// Takes up a frame that was parsed. A tag outside the bytes and a cut-off frame are refused first: what they hide cannot
+    /// be judged.
     pub(crate) fn read(
         frame: &'f [u8],
+        parsed: &'f Result<PacketSummary, Malformed>,
         received: Received,
         resumed: Option<&'f Resumption>,
     ) -> Result<Self, DropReason> {
@@ -40,8 +42,8 @@ impl<'f> Inbound<'f> {
         if received.vlan {
             return Err(DropReason::VlanTag);
         }
-        let summary = parse(frame)?;
-        let offload = received.vnet.check(&summary).map_err(|_| DropReason::BadOffload)?;
+        let summary = parsed.as_ref().map_err(|why| DropReason::from(*why))?;
+        let offload = received.vnet.check(summary).map_err(|_| DropReason::BadOffload)?;
         Ok(Self { frame, summary, offload, received, resumed })
     }
 
@@ -54,8 +56,8 @@ impl<'f> Inbound<'f> {
     }
 
     /// The IP packet; ARP never gets as far as asking.
-    pub(crate) fn ip(&self) -> Result<IpPacket, DropReason> {
-        match self.summary.body {
+    pub(crate) fn ip(&self) -> Result<&'f IpPacket, DropReason> {
+        match &self.summary.body {
             Body::Ip(ip) => Ok(ip),
             Body::Arp(_) => Err(DropReason::ForeignEthertype),
         }
@@ -71,7 +73,7 @@ impl<'f> Inbound<'f> {
 
     /// The frame as a port gets it.
     pub(crate) fn delivery(&self, to: PortKey, fragment: Option<u16>) -> Result<Delivery, DropReason> {
-        Ok(Delivery { to, packet: self.ip()?, offload: self.offload, fragment })
+        Ok(Delivery { to, packet: *self.ip()?, offload: self.offload, fragment })
     }
 }
 

@@ -35,7 +35,16 @@ pub(crate) struct TcpModel {
     first_fin: Option<usize>,
     simultaneous: bool,
     syn: [Option<(u32, Option<u8>)>; 2],
-    ack: [Option<(u32, u32)>; 2],
+    ack: [Option<Heard>; 2],
+}
+
+/// The newest acknowledgement of one side (CT-46).
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    value: u32,
+    /// As it stood in the segment.
+    window: u32,
+    of_syn: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,13 +128,11 @@ impl TcpModel {
             }
         }
         if has(TcpFlags::ACK) {
-            let scaled = match (self.syn[0], self.syn[1]) {
-                (Some((_, Some(_))), Some((_, Some(_)))) if !has(TcpFlags::SYN) => {
-                    u32::from(segment.window) << self.syn[from].unwrap().1.unwrap()
-                }
-                _ => u32::from(segment.window),
-            };
-            self.ack[from] = Some((segment.acknowledgement, scaled));
+            self.ack[from] = Some(Heard {
+                value: segment.acknowledgement,
+                window: segment.window.into(),
+                of_syn: has(TcpFlags::SYN),
+            });
         }
         Effect::Refresh
     }
@@ -142,10 +149,15 @@ impl TcpModel {
                 _ => segment.sequence == mine || segment.sequence == mine.wrapping_add(1),
             };
         }
-        let Some((low, window)) = self.ack[other] else {
+        let Some(Heard { value: low, window, of_syn }) = self.ack[other] else {
             return acks_syn_of_other;
         };
-        let high = low.wrapping_add(window);
+        // As far as is known by now: a SYN may still have changed its mind after the acknowledgement.
+        let shift = match (self.syn[from], self.syn[other]) {
+            (Some((_, Some(_))), Some((_, Some(scale)))) if !of_syn => scale,
+            _ => 0,
+        };
+        let high = low.wrapping_add(window << shift);
         if low <= high {
             (low..=high).contains(&segment.sequence)
         } else {

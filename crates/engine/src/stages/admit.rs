@@ -25,8 +25,8 @@ pub(crate) fn admit<'s, W: Witness>(
     link::handle(cx, a, inbound)?;
     let ip = inbound.ip()?;
     known_mac(cx, a, inbound.summary.destination_mac)?;
-    service::from_guest(cx, a, inbound, &ip)?;
-    honest_source(cx, a, &ip)?;
+    service::from_guest(cx, a, inbound, ip)?;
+    honest_source(cx, a, ip)?;
     sound(cx, a, inbound, ip)?;
     single_destination(cx, a, ip.destination)?;
     cx.witness.saw(Event::Admitted { eni: a });
@@ -38,9 +38,9 @@ fn sound<W: Witness>(
     cx: &mut Context<'_, W>,
     a: &CompiledEni,
     inbound: &Inbound<'_>,
-    ip: IpPacket,
+    ip: &IpPacket,
 ) -> Result<(), DropReason> {
-    sane(&ip).inspect_err(|_| fragments::condemn(cx, a, inbound, ip))
+    sane(ip).inspect_err(|_| fragments::condemn(cx, a, inbound, ip))
 }
 
 /// The router's MAC address, or that of another ENI of the subnet (RT-5).

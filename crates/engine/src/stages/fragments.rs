@@ -20,9 +20,9 @@ pub(crate) fn join<W: Witness>(
     inbound: &Inbound<'_>,
 ) -> Step<Judged> {
     let ip = inbound.ip()?;
-    let Some(fragment) = ip.fragment else { return Ok(Judged::whole(ip)) };
+    let Some(fragment) = ip.fragment else { return Ok(Judged::whole(*ip)) };
     let (fate, releases) = match inbound.resumed.filter(|resumed| resumed.place == place) {
-        Some(resumed) => (resumed.ruling.map(|header| Some(Judged::later(ip, header))), 0),
+        Some(resumed) => (resumed.ruling.map(|header| Some(Judged::later(*ip, header))), 0),
         None => meet(cx, &arriving(place, from, inbound, ip, fragment)),
     };
     let told = match &fate {
@@ -40,7 +40,7 @@ pub(crate) fn condemn<W: Witness>(
     cx: &mut Context<'_, W>,
     a: &CompiledEni,
     inbound: &Inbound<'_>,
-    ip: IpPacket,
+    ip: &IpPacket,
 ) {
     if let Some(fragment) = ip.fragment.filter(|_| cx.commits) {
         let joined = cx.fragments.condemn(&arriving(Place::Sender, a, inbound, ip, fragment), cx.now);
@@ -52,10 +52,10 @@ fn arriving<'f>(
     place: Place,
     from: &CompiledEni,
     inbound: &Inbound<'f>,
-    ip: IpPacket,
+    ip: &IpPacket,
     fragment: Fragment,
 ) -> Arriving<'f> {
-    Arriving { from: from.key, place, ip, fragment, frame: inbound.frame, received: inbound.received }
+    Arriving { from: from.key, place, ip: *ip, fragment, frame: inbound.frame, received: inbound.received }
 }
 
 type Fate = Result<Option<Judged>, DropReason>;

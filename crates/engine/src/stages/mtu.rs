@@ -29,7 +29,7 @@ pub(crate) fn check<'s, W: Witness>(
 ) -> Step<Option<u16>> {
     if !hop.leaves_subnet {
         // RT-4: no router stands between the two, so nobody can fragment or tell the sender.
-        let fits = inbound.offload.largest_ip_len(&inbound.ip()?) <= b.mtu.into();
+        let fits = inbound.offload.largest_ip_len(inbound.ip()?) <= b.mtu.into();
         return if fits { Ok(None) } else { Err(DropReason::ReceiverMtu.into()) };
     }
     path(cx, b.mtu.min(VPC_MTU), inbound, (a, cx.snapshot.subnet(a.subnet).router_mac))
@@ -60,10 +60,10 @@ fn path<W: Witness>(
     (eni, router_mac): (&CompiledEni, MacAddr),
 ) -> Step<Option<u16>> {
     let ip = inbound.ip()?;
-    let largest = inbound.offload.largest_ip_len(&ip);
+    let largest = inbound.offload.largest_ip_len(ip);
     let fits = largest <= mtu.into();
     if !fits && ip.dont_fragment {
-        let router = router_address(cx, eni, &ip).filter(|_| deserves_error(&ip));
+        let router = router_address(cx, eni, ip).filter(|_| deserves_error(ip));
         let reply = router.map(|router| Reply::TooBig { mtu, router, router_mac });
         return Err(End::Drop(DropReason::Mtu, reply));
     }

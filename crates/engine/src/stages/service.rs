@@ -69,7 +69,7 @@ pub(crate) fn from_service<W: Witness>(
     if !service.addresses.contains(&ip.source) || !sees(cx, b, ip.source, key) {
         return Err(DropReason::ServicePath.into());
     }
-    sane(&ip)?;
+    sane(ip)?;
     cx.witness.saw(Event::ServicePath { service: &service.name });
     let fragment = mtu::from_service(cx, b, inbound)?;
     let link = Link { source: Some(cx.snapshot.subnet(b.subnet).router_mac), destination: b.mac };
