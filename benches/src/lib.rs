@@ -101,7 +101,7 @@ pub struct Bed {
     pub snapshot: Snapshot,
     engine: Engine,
     lane: Lane,
-    now: Duration,
+    now: Now,
 }
 
 impl Bed {
@@ -112,23 +112,22 @@ impl Bed {
         let counters = Counters::new();
         counters.ensure_rules(snapshot.rule_slots());
         let lane = Lane::new(Arc::new(counters), FlowCache::DEFAULT_ENTRIES);
-        Self { snapshot, engine: Engine::new(connections), lane, now: Duration::ZERO }
+        Self { snapshot, engine: Engine::new(connections), lane, now: at(Duration::ZERO) }
     }
 
     /// Lets time pass and reclaims what has expired.
     pub fn pass(&mut self, time: Duration) {
-        self.now += time;
-        self.engine.advance(&self.lane.counters, self.now(), usize::MAX);
+        self.now = at(self.now.unix + time);
+        self.engine.advance(&self.lane.counters, self.now, usize::MAX);
     }
 
     /// Walks a frame.
     pub fn walk(&mut self, from: PortKey, frame: &mut [u8], vnet: palisade_packet::VnetHeader) -> Outcome {
-        let now = self.now();
         let received = Received { vnet, ..Received::default() };
-        self.engine.process(&self.snapshot, &mut self.lane, now, from, frame, received)
+        self.engine.process(&self.snapshot, &mut self.lane, self.now, from, frame, received)
     }
+}
 
-    fn now(&self) -> Now {
-        Now { monotonic: Instant::from_nanos(0) + self.now, unix: self.now }
-    }
+fn at(time: Duration) -> Now {
+    Now { monotonic: Instant::from_nanos(0) + time, unix: time }
 }

@@ -69,7 +69,7 @@ fn segments(bed: &mut Bed, made: &Frame, count: u32) {
     let mut bytes = made.bytes.clone();
     for _ in 0..count {
         bytes[..12].copy_from_slice(&made.bytes[..12]);
-        black_box(bed.walk(made.port, black_box(&mut bytes), made.vnet));
+        black_box(&bed.walk(made.port, black_box(&mut bytes), made.vnet));
     }
 }
 

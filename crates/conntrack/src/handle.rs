@@ -66,6 +66,7 @@ impl ConnHandle {
     /// [`ConnHandle::touch`] for a packet of the same direction and burst, under the same time-outs, as the one that left
     /// the entry so. False, and nothing has been done, if somebody has changed the entry since.
     #[must_use]
+    #[inline]
     pub fn touch_again(&self, left: Touched, direction: Direction, packet: &IpPacket, now: Instant) -> bool {
         self.0.offer_again(left.0, direction, packet, now)
     }

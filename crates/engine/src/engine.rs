@@ -8,7 +8,7 @@ use palisade_packet::{Body, IpPacket, PacketSummary, parse};
 use palisade_policy::model::Revocation;
 use palisade_policy::{EniKey, PortKey, Snapshot};
 
-use crate::cache::{Action, Flow, FlowCache, FlowKey, Notes, Noting, Present};
+use crate::cache::{Action, Candidate, Flow, Notes, Noting, Present};
 use crate::counters::Counters;
 use crate::explain::{Explanation, Recorder};
 use crate::fragments::{Fragments, Holding, Released};
@@ -69,17 +69,19 @@ impl Engine {
         received: Received,
     ) -> Outcome {
         let parsed = parse(frame);
-        let inbound = Inbound::read(frame, &parsed, received, None);
+        let inbound = Inbound::read(frame, &parsed, &received, None);
         let packets = inbound.as_ref().map_or(1, Inbound::packets);
         lane.counters.received(packets, frame.len());
-        let flow = inbound.as_ref().ok().and_then(|inbound| Candidate::of(from, inbound, &lane.flows));
+        let flow =
+            inbound.as_ref().ok().and_then(|inbound| Candidate::of(from, inbound, packets, &lane.flows));
         let known = flow.as_ref().and_then(|flow| Some((flow, self.recall(snapshot, lane, now, flow)?)));
         match known {
             Some((flow, Action::Deliver { to, link, .. })) => {
                 let (to, offload) = (PortKey::Eni(to), flow.inbound.offload);
                 let delivery = Delivery { to, packet: *flow.ip, offload, fragment: None };
                 link.write(frame);
-                Outcome::of(Verdict::Deliver(delivery), packets)
+                let verdict = Verdict::Deliver(delivery);
+                Outcome { verdict, packets, reply: false, released: Vec::new() }
             }
             Some((_, Action::Drop { reason, .. })) => {
                 lane.counters.dropped(reason, packets);
@@ -99,7 +101,7 @@ impl Engine {
         let (from, received, resumption) = (fragment.from(), fragment.received(), fragment.resumption);
         let frame = fragment.frame_mut();
         let parsed = parse(frame);
-        let inbound = Inbound::read(frame, &parsed, received, Some(&resumption));
+        let inbound = Inbound::read(frame, &parsed, &received, Some(&resumption));
         let ended = self.walk(snapshot, lane, now, from, inbound, None);
         self.conclude(lane, now, from, frame, parsed.as_ref().ok(), ended)
     }
@@ -107,7 +109,7 @@ impl Engine {
     /// What the cache knows of a packet.
     fn recall(&self, snapshot: &Snapshot, lane: &mut Lane, now: Now, flow: &Candidate<'_>) -> Option<Action> {
         let present = self.present(snapshot, &lane.counters, now);
-        lane.flows.serve(&flow.key, flow.hash, |known| known.serve(&present, flow.inbound, flow.ip))
+        lane.flows.serve(&present, flow)
     }
 
     /// Walks a frame, and keeps the result for the next packet of its flow if that would get the same.
@@ -131,7 +133,7 @@ impl Engine {
         let walked = walk(&mut context, from, inbound);
         let present = self.present(snapshot, &lane.counters, now);
         let notes = context.witness.notes;
-        if let Some(kept) = Flow::of(flow.key, flow.from, flow.ip, (&walked, notes), &present) {
+        if let Some(kept) = Flow::of(&flow, (&walked, notes), &present) {
             lane.flows.keep(flow.hash, kept, now.monotonic);
         }
         (walked, context.released)
@@ -176,7 +178,7 @@ impl Engine {
         received: Received,
     ) -> Explanation {
         let parsed = parse(frame);
-        self.tell(snapshot, now, from, Inbound::read(frame, &parsed, received, None))
+        self.tell(snapshot, now, from, Inbound::read(frame, &parsed, &received, None))
     }
 
     /// Tells what would happen to a fragment that was held if it were resumed, step by step. Changes nothing.
@@ -184,7 +186,8 @@ impl Engine {
     pub fn explain_released(&self, snapshot: &Snapshot, now: Now, fragment: &Released) -> Explanation {
         let (frame, resumption) = (fragment.frame(), Some(&fragment.resumption));
         let parsed = parse(frame);
-        let inbound = Inbound::read(frame, &parsed, fragment.received(), resumption);
+        let received = fragment.received();
+        let inbound = Inbound::read(frame, &parsed, &received, resumption);
         self.tell(snapshot, now, fragment.from(), inbound)
     }
 
@@ -213,7 +216,7 @@ impl Engine {
         received: Received,
     ) -> Walked {
         let parsed = parse(frame);
-        let inbound = Inbound::read(frame, &parsed, received, None);
+        let inbound = Inbound::read(frame, &parsed, &received, None);
         walk(&mut self.context(snapshot, now, false, Nobody), from, inbound)
     }
 
@@ -305,26 +308,6 @@ impl Engine {
         let Self { table, fragments, .. } = self;
         let (now, foreseen, released) = (now.monotonic, None, Vec::new());
         Context { snapshot, table, fragments, now, commits, foreseen, released, witness }
-    }
-}
-
-/// A packet that the cache may know, or may get to know.
-#[derive(Clone, Copy)]
-struct Candidate<'i> {
-    key: FlowKey,
-    hash: u64,
-    from: EniKey,
-    inbound: &'i Inbound<'i>,
-    ip: &'i IpPacket,
-}
-
-impl<'i> Candidate<'i> {
-    fn of(from: PortKey, inbound: &'i Inbound<'i>, flows: &FlowCache) -> Option<Self> {
-        let (PortKey::Eni(from), Body::Ip(ip), false) = (from, &inbound.summary.body, flows.is_off()) else {
-            return None;
-        };
-        let key = FlowKey::of(from, inbound.summary)?;
-        Some(Self { key, hash: flows.hash(&key), from, inbound, ip })
     }
 }
 

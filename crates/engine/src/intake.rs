@@ -14,7 +14,7 @@ pub(crate) struct Inbound<'f> {
     pub(crate) frame: &'f [u8],
     pub(crate) summary: &'f PacketSummary,
     pub(crate) offload: Offload,
-    pub(crate) received: Received,
+    pub(crate) received: &'f Received,
     /// Set if it is a fragment that was held (CT-61): where its walk goes on.
     pub(crate) resumed: Option<&'f Resumption>,
 }
@@ -33,7 +33,7 @@ impl<'f> Inbound<'f> {
     pub(crate) fn read(
         frame: &'f [u8],
         parsed: &'f Result<PacketSummary, Malformed>,
-        received: Received,
+        received: &'f Received,
         resumed: Option<&'f Resumption>,
     ) -> Result<Self, DropReason> {
         if received.truncated {

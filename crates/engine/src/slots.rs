@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 const CHUNK: usize = 4096;
 const CHUNKS: usize = 4096;
 
+type Chunk = Box<[AtomicU64; CHUNK]>;
+
 /// Room for 16,777,216 counters, taken in chunks when it is needed. What is counted beyond it, or before there is room,
 /// goes to one common counter.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    chunks: Box<[OnceLock<Box<[AtomicU64]>>]>,
+    chunks: Box<[OnceLock<Chunk>]>,
     beyond: AtomicU64,
 }
 
@@ -47,16 +49,16 @@ impl Slots {
 
     /// All counts together.
     pub(crate) fn total(&self) -> u64 {
-        let counters = self.chunks.iter().filter_map(OnceLock::get).flatten();
+        let counters = self.chunks.iter().filter_map(OnceLock::get).flat_map(|chunk| chunk.iter());
         counters.chain([&self.beyond]).map(|counter| counter.load(Relaxed)).sum()
     }
 
     fn counter(&self, slot: u32) -> Option<&AtomicU64> {
         let slot = slot as usize;
-        self.chunks.get(slot / CHUNK)?.get()?.get(slot % CHUNK)
+        Some(&self.chunks.get(slot / CHUNK)?.get()?[slot % CHUNK])
     }
 }
 
-fn make_chunk() -> Box<[AtomicU64]> {
-    std::iter::repeat_with(AtomicU64::default).take(CHUNK).collect()
+fn make_chunk() -> Chunk {
+    Box::new([const { AtomicU64::new(0) }; CHUNK])
 }

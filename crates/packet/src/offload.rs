@@ -198,6 +198,7 @@ impl Offload {
 
     /// How many packets the frame is on a wire: what counters and flow logs count.
     #[must_use]
+    #[inline]
     pub fn wire_packets(self, packet: &IpPacket) -> u32 {
         match self {
             Self::Segments { size, .. } => payload_len(packet).div_ceil(u32::from(size).max(1)).max(1),
@@ -207,10 +208,13 @@ impl Offload {
 
     /// IP length in bytes of the largest wire packet: what an MTU is compared with.
     #[must_use]
+    #[inline]
     pub fn largest_ip_len(self, packet: &IpPacket) -> u32 {
-        let payload = payload_len(packet);
         match self {
-            Self::Segments { size, .. } => packet.ip_len - payload + payload.min(u32::from(size)),
+            Self::Segments { size, .. } => {
+                let payload = payload_len(packet);
+                packet.ip_len - payload + payload.min(u32::from(size))
+            }
             _ => packet.ip_len,
         }
     }

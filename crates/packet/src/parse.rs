@@ -60,7 +60,8 @@ pub fn parse(frame: &[u8]) -> Result<PacketSummary, Malformed> {
     }
 }
 
-/// Reads frames of every kind.
+/// Reads frames of every kind. Not inlined, so that reading a plain frame does not pay for the registers that this needs.
+#[inline(never)]
 pub(crate) fn parse_any(frame: &[u8]) -> Result<PacketSummary, Malformed> {
     let (header, payload) = frame.split_first_chunk::<ETHERNET_LEN>().ok_or(Malformed::FrameTooShort)?;
     let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *header;

@@ -1,14 +1,14 @@
 //! One cached flow: an immutable action, what it rests on, and what its packets have left behind.
 
-use palisade_conntrack::{ConnHandle, ConnTable, Instant, Touched, Zone};
+use palisade_conntrack::{Birth, ConnHandle, ConnTable, Instant, Touched, Zone};
 use palisade_packet::Direction::{self, Egress, Ingress};
 use palisade_packet::{IpPacket, MacAddr};
-use palisade_policy::{CompiledEni, EniKey, PortKey, Snapshot};
+use palisade_policy::{EniKey, PortKey, RuleSlot, Snapshot};
 
-use super::key::{FlowKey, is_plain};
-use super::notes::{Ground, Notes, SideNote};
+use super::candidate::Candidate;
+use super::key::FlowKey;
+use super::notes::{AclNote, Ground, Notes, SideNote};
 use crate::counters::Counters;
-use crate::intake::Inbound;
 use crate::outcome::{Link, Verdict, Walked};
 use crate::reason::DropReason;
 use crate::stages::commit::time_outs;
@@ -52,9 +52,31 @@ struct End {
     eni: EniKey,
     /// Where the ENI stands in the snapshot of the flow's generation.
     index: usize,
-    note: SideNote,
-    /// The connection as the flow's last packet left it.
-    touched: Option<Touched>,
+    /// Every filter of the side passed.
+    committed: bool,
+    basis: Basis,
+    group: Option<GroupNote>,
+    acl: Option<AclNote>,
+}
+
+/// What the side's groups count: that rules decided.
+#[derive(Clone, Copy, Debug)]
+enum GroupNote {
+    Rule(RuleSlot),
+    Denied,
+}
+
+/// What the result rests on at one side, besides policy.
+#[derive(Debug)]
+enum Basis {
+    /// An entry, on which every packet acts as in a commit; and how the last one left it.
+    Acting(ConnHandle, Touched),
+    /// An entry that lets packets pass the groups, which something behind them refuses.
+    Alive(ConnHandle),
+    /// The absence of an entry.
+    Unborn(Birth),
+    /// Nothing.
+    Always,
 }
 
 /// What changes with each packet.
@@ -69,9 +91,7 @@ struct Live {
 impl Flow {
     /// The flow of a packet that has just walked; `None` if the next one could get something else.
     pub(crate) fn of(
-        key: FlowKey,
-        from: EniKey,
-        ip: &IpPacket,
+        packet: &Candidate<'_>,
         (walked, notes): (&Walked, Notes),
         present: &Present<'_>,
     ) -> Option<Self> {
@@ -80,7 +100,7 @@ impl Flow {
             return None;
         }
         let (a, b) = notes.sides();
-        let a = End::new(present.snapshot, from, a?)?;
+        let a = End::new(present.snapshot, packet.from, a?)?;
         let b = match (walked.b, b) {
             (Some(side), Some(note)) => Some(End::new(present.snapshot, side.eni, note)?),
             (None, None) => None,
@@ -88,8 +108,9 @@ impl Flow {
         };
         let now = present.now.as_nanos();
         let live = Live { seen: now, settled: now, ..Live::default() };
-        let flow = Self { key, generation: present.snapshot.generation(), action, a, b, live };
-        (is_plain(ip) || flow.denies_openers(present, ip)).then_some(flow)
+        let (key, generation) = (packet.key, present.snapshot.generation());
+        let flow = Self { key, generation, action, a, b, live };
+        (packet.is_plain || flow.denies_openers(present, packet.ip)).then_some(flow)
     }
 
     pub(crate) const fn key(&self) -> &FlowKey {
@@ -97,25 +118,18 @@ impl Flow {
     }
 
     pub(crate) fn is_of(&self, key: &FlowKey) -> bool {
-        self.key == *key
+        self.key.is(key)
     }
 
     /// What becomes of a packet of this flow, with everything done to connections and counters that a walk would do;
     /// `None`, and nothing counted, if it has to walk.
-    pub(crate) fn serve(
-        &mut self,
-        present: &Present<'_>,
-        inbound: &Inbound<'_>,
-        ip: &IpPacket,
-    ) -> Option<Action> {
-        if !self.suits(inbound, ip) || !self.is_current(present) {
+    #[inline]
+    pub(crate) fn serve(&mut self, present: &Present<'_>, packet: &Candidate<'_>) -> Option<Action> {
+        let serves = self.suits(packet) && self.is_current(present) && self.act(present, packet.ip);
+        if !serves {
             return None;
         }
-        let a = present.snapshot.enis().get(self.a.index)?;
-        if inbound.summary.source_mac != a.mac || !self.act(present, a, ip) {
-            return None;
-        }
-        self.count(present, inbound.packets(), ip);
+        self.count(present, packet);
         Some(self.action)
     }
 
@@ -124,9 +138,7 @@ impl Flow {
         let Live { packets, bytes, .. } = self.live;
         if packets > 0 {
             for (end, direction) in self.ends() {
-                if let Ground::Conn(conn) = &end.note.ground
-                    && end.note.committed
-                {
+                if let Basis::Acting(conn, _) = &end.basis {
                     conn.account(direction, packets.into(), bytes);
                 }
             }
@@ -147,15 +159,15 @@ impl Flow {
     }
 
     /// Whether a packet of the flow is of the kind that the result speaks of.
-    fn suits(&self, inbound: &Inbound<'_>, ip: &IpPacket) -> bool {
+    fn suits(&self, packet: &Candidate<'_>) -> bool {
         let (Action::Deliver { mtu, .. } | Action::Drop { mtu, .. }) = self.action;
-        let fits = || inbound.offload.largest_ip_len(ip) <= u32::from(mtu);
-        self.stays_outside() || (is_plain(ip) && (self.b.is_none() || fits()))
+        let fits = || self.b.is_none() || packet.largest() <= u32::from(mtu);
+        (packet.is_plain && fits()) || self.stays_outside()
     }
 
     /// Whether the sender's side refuses the packet, and no entry has a say: then SYN, FIN and RST get what others get.
     fn stays_outside(&self) -> bool {
-        self.b.is_none() && !self.a.note.committed && self.a.conn().is_none()
+        self.b.is_none() && !self.a.committed && self.a.conn().is_none()
     }
 
     /// Whether a packet that is not plain shows what every packet of the flow would get: it [stays
@@ -168,9 +180,12 @@ impl Flow {
     /// Whether the result holds in the present generation, which it then adopts.
     fn is_current(&mut self, present: &Present<'_>) -> bool {
         let Present { snapshot, .. } = present;
-        if self.generation == snapshot.generation() {
-            return true;
-        }
+        self.generation == snapshot.generation() || self.adopts(snapshot)
+    }
+
+    /// Whether nothing has changed since that the result rests on.
+    #[cold]
+    fn adopts(&mut self, snapshot: &Snapshot) -> bool {
         let generation = self.generation;
         let adopts = self.a.adopt(snapshot, generation)
             && match &mut self.b {
@@ -184,22 +199,16 @@ impl Flow {
     }
 
     /// Does to the connections what the packet would do in a commit; false if it has to walk.
-    fn act(&mut self, present: &Present<'_>, a: &CompiledEni, ip: &IpPacket) -> bool {
-        let Self { a: end_a, b: end_b, .. } = self;
-        let b = match end_b {
-            Some(end) => match present.snapshot.enis().get(end.index) {
-                Some(eni) => Some((end, eni)),
-                None => return false,
-            },
-            None => None,
-        };
-        let stands = end_a.stands(present) && b.as_ref().is_none_or(|(end, _)| end.stands(present));
-        stands
-            && end_a.touch(present, a, (Egress, ip))
-            && b.is_none_or(|(end, eni)| end.touch(present, eni, (Ingress, ip)))
+    fn act(&mut self, present: &Present<'_>, ip: &IpPacket) -> bool {
+        let Self { a, b, .. } = self;
+        a.stands(present)
+            && b.as_ref().is_none_or(|b| b.stands(present))
+            && a.touch(present, Egress, ip)
+            && b.as_mut().is_none_or(|b| b.touch(present, Ingress, ip))
     }
 
-    fn count(&mut self, present: &Present<'_>, packets: u32, ip: &IpPacket) {
+    fn count(&mut self, present: &Present<'_>, packet: &Candidate<'_>) {
+        let Candidate { packets, ip, .. } = *packet;
         for (end, direction) in self.ends() {
             end.count(present.counters, direction, packets);
         }
@@ -220,14 +229,22 @@ impl Flow {
 
 impl End {
     fn new(snapshot: &Snapshot, eni: EniKey, note: SideNote) -> Option<Self> {
+        let SideNote { ground, acl, committed } = note;
         let index = snapshot.eni(eni)?.index.0;
-        Some(Self { eni, index, note, touched: None })
+        let (basis, group) = match ground {
+            Ground::Conn(conn) if committed => (Basis::Acting(conn, Touched::NEVER), None),
+            Ground::Conn(conn) => (Basis::Alive(conn), None),
+            Ground::Rule(slot, birth) => (Basis::of(birth), Some(GroupNote::Rule(slot))),
+            Ground::Denied(birth) => (Basis::of(birth), Some(GroupNote::Denied)),
+            Ground::Unasked => (Basis::Always, None),
+        };
+        Some(Self { eni, index, committed, basis, group, acl })
     }
 
     const fn conn(&self) -> Option<&ConnHandle> {
-        match &self.note.ground {
-            Ground::Conn(conn) => Some(conn),
-            _ => None,
+        match &self.basis {
+            Basis::Acting(conn, _) | Basis::Alive(conn) => Some(conn),
+            Basis::Unborn(_) | Basis::Always => None,
         }
     }
 
@@ -241,39 +258,41 @@ impl End {
 
     /// Whether what the result rests on is as it was. An entry that the packet acts on is looked at when it does.
     fn stands(&self, present: &Present<'_>) -> bool {
-        match &self.note.ground {
-            Ground::Conn(conn) => self.note.committed || conn.is_alive(present.now),
-            Ground::Rule(_, birth) | Ground::Denied(birth) => {
-                birth.is_none_or(|birth| present.table.is_unborn(birth))
-            }
-            Ground::Unasked => true,
+        match &self.basis {
+            Basis::Acting(..) | Basis::Always => true,
+            Basis::Alive(conn) => conn.is_alive(present.now),
+            Basis::Unborn(birth) => present.table.is_unborn(*birth),
         }
     }
 
     /// Does to the side's entry, if there is one, what a commit would do; false if the packet has to walk.
-    fn touch(
-        &mut self,
-        present: &Present<'_>,
-        eni: &CompiledEni,
-        (direction, ip): (Direction, &IpPacket),
-    ) -> bool {
-        let (Ground::Conn(conn), true) = (&self.note.ground, self.note.committed) else { return true };
-        if self.touched.is_some_and(|left| conn.touch_again(left, direction, ip, present.now)) {
+    fn touch(&mut self, present: &Present<'_>, direction: Direction, ip: &IpPacket) -> bool {
+        let Basis::Acting(conn, touched) = &mut self.basis else { return true };
+        if conn.touch_again(*touched, direction, ip, present.now) {
             return true;
         }
-        self.touched = conn.touch(direction, ip, &time_outs(eni), present.now);
-        self.touched.is_some()
+        let eni = present.snapshot.enis().get(self.index);
+        let left = eni.and_then(|eni| conn.touch(direction, ip, &time_outs(eni), present.now));
+        *touched = left.unwrap_or(Touched::NEVER);
+        left.is_some()
     }
 
     fn count(&self, counters: &Counters, direction: Direction, packets: u32) {
-        match self.note.ground {
-            Ground::Conn(_) | Ground::Unasked => {}
-            Ground::Rule(slot, _) => counters.group(direction, Some(slot), packets),
-            Ground::Denied(_) => counters.group(direction, None, packets),
+        match self.group {
+            Some(GroupNote::Rule(slot)) => counters.group(direction, Some(slot), packets),
+            Some(GroupNote::Denied) => counters.group(direction, None, packets),
+            None => {}
         }
-        if let Some(acl) = self.note.acl {
+        if let Some(acl) = self.acl {
             counters.acl(direction, acl.slot, acl.by_default, packets);
         }
+    }
+}
+
+impl Basis {
+    /// What a decision of rules rests on; `None`: the flow never has an entry.
+    fn of(birth: Option<Birth>) -> Self {
+        birth.map_or(Self::Always, Self::Unborn)
     }
 }
 

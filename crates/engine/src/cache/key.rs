@@ -1,42 +1,42 @@
 //! What packets of one cached flow have in common: everything of a packet that its walk may depend on, besides what each
-//! hit looks at anew (size, TCP flags, source MAC address).
+//! hit looks at anew (size, TCP flags).
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
-use palisade_packet::{Body, IpPacket, MacAddr, PacketSummary, TcpFlags, Transport};
+use palisade_packet::{IpPacket, MacAddr, PacketSummary, TcpFlags, Transport};
 use palisade_policy::EniKey;
 
-/// Six words, compared and hashed as such.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct FlowKey([u64; 6]);
+/// Addresses, ids and sender, next hop and protocol, source MAC address: seven words, compared and hashed as such.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlowKey([u64; 7]);
 
 const IPV6: u64 = 1 << 8;
 
 impl FlowKey {
     /// The key of a packet sent by an ENI; `None` for kinds of packets that always walk: fragments, ICMP errors, messages
-    /// that discovery or a service may want, TCP flags that no TCP sends.
-    pub(crate) fn of(from: EniKey, summary: &PacketSummary) -> Option<Self> {
-        let Body::Ip(ip) = &summary.body else { return None };
+    /// that discovery or a service may want.
+    pub(crate) fn of(from: EniKey, summary: &PacketSummary, ip: &IpPacket) -> Option<Self> {
         if ip.fragment.is_some() {
             return None;
         }
-        let ids = ids(ip)?;
-        let [source, destination] = [ip.source, ip.destination].map(words);
-        let family = if ip.source.is_ipv6() { IPV6 } else { 0 };
-        let flow = u64::from(ids) << 32 | family | u64::from(ip.protocol);
+        let flow = u64::from(ids(ip)?) << 32 | u64::from(from.0);
+        let ([s0, s1], [d0, d1]) = (words(ip.source), words(ip.destination));
+        let family = if ip.is_ipv4() { 0 } else { IPV6 };
         // The destination MAC address chooses the next hop (RT-5).
-        let from = u64::from(from.0);
-        let hop = mac_word(summary.destination_mac) << 16 | from & 0xffff;
-        let flow = flow | from >> 16 << 16 & 0xffff_0000;
-        Some(Self([source[0], source[1], destination[0], destination[1], flow, hop]))
+        let hop = mac_word(summary.destination_mac) << 16 | family | u64::from(ip.protocol);
+        Some(Self([s0, s1, d0, d1, flow, hop, mac_word(summary.source_mac)]))
+    }
+
+    /// Whether it is the same one. Looks at all words rather than leave early: most keys that are compared are equal.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).fold(0, |differences, (mine, theirs)| differences | (mine ^ theirs)) == 0
     }
 }
 
 /// Ports, or type, code and identifier of an ICMP query.
 fn ids(ip: &IpPacket) -> Option<u32> {
     match ip.transport {
-        Transport::Tcp(tcp) if tcp.flags.is_impossible() => None,
         Transport::Tcp(tcp) => Some(u32::from(tcp.source) << 16 | u32::from(tcp.destination)),
         Transport::Udp { source, destination } => Some(u32::from(source) << 16 | u32::from(destination)),
         Transport::Icmp(icmp) => {
@@ -71,18 +71,12 @@ impl Hash for FlowKey {
 fn words(address: IpAddr) -> [u64; 2] {
     match address {
         IpAddr::V4(v4) => [0, u64::from(v4.to_bits())],
-        IpAddr::V6(v6) => {
-            let halves = v6.octets();
-            let (high, low) = halves.split_at(8);
-            [high, low].map(big_endian)
-        }
+        IpAddr::V6(v6) => [v6.to_bits() >> 64, v6.to_bits() & u128::from(u64::MAX)]
+            .map(|half| u64::try_from(half).expect("shifted or masked to 64 bits")),
     }
 }
 
-fn mac_word(mac: MacAddr) -> u64 {
-    big_endian(&mac.0)
-}
-
-fn big_endian(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
+/// 48 bits. The order of the octets is anybody's choice: this one costs nothing.
+fn mac_word(MacAddr([a, b, c, d, e, f]): MacAddr) -> u64 {
+    u64::from(u32::from_ne_bytes([a, b, c, d])) << 16 | u64::from(u16::from_ne_bytes([e, f]))
 }

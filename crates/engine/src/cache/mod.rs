@@ -14,6 +14,7 @@
 //! packets that open an entry. Never served: SYN, FIN and RST of a flow that passes, packets larger than the path
 //! carries.
 
+mod candidate;
 mod flow;
 mod key;
 mod notes;
@@ -24,10 +25,11 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use palisade_conntrack::Instant;
 
+pub(crate) use candidate::Candidate;
 pub(crate) use flow::{Action, Flow, Present};
-pub(crate) use key::FlowKey;
 pub(crate) use notes::{Notes, Noting};
 
+use key::FlowKey;
 use table::Table;
 
 /// Results of walks, by flow. Each is shown to hold before it is served; the head of this file says how.
@@ -93,20 +95,16 @@ impl FlowCache {
         self.buckets() == 0
     }
 
-    pub(crate) fn hash(&self, key: &FlowKey) -> u64 {
+    fn hash(&self, key: &FlowKey) -> u64 {
         self.hasher.hash_one(key)
     }
 
-    /// Asks the entry of a flow for what it knows of a packet; one that is not valid any more goes.
-    pub(crate) fn serve<T>(
-        &mut self,
-        key: &FlowKey,
-        hash: u64,
-        ask: impl FnOnce(&mut Flow) -> Option<T>,
-    ) -> Option<T> {
-        let answer = ask(self.table.find(key, hash)?);
-        self.hits += u64::from(answer.is_some());
-        answer
+    /// What becomes of a packet, if its flow is known and the packet is shown to get the same; see [`Flow::serve`].
+    #[inline]
+    pub(crate) fn serve(&mut self, present: &Present<'_>, packet: &Candidate<'_>) -> Option<Action> {
+        let action = self.table.find(&packet.key, packet.hash)?.serve(present, packet)?;
+        self.hits += 1;
+        Some(action)
     }
 
     /// Keeps a result in the place of what matters less, or of the flow's older one; if everything there matters more it

@@ -9,8 +9,10 @@ use super::key::FlowKey;
 
 const WAYS: usize = 8;
 
-/// Tags say "not this one" without touching the flow, which lies elsewhere; 0 marks a free place.
-type Tags = [u16; WAYS];
+/// Tags say "not this one" without touching the flow, which lies elsewhere: a byte of the hash for each way, or [`FREE`].
+type Tags = [u8; WAYS];
+
+const FREE: u8 = 0;
 
 pub(super) struct Table {
     tags: Box<[Tags]>,
@@ -21,7 +23,7 @@ impl Table {
     pub(super) fn new(entries: usize) -> Self {
         let buckets = if entries == 0 { 0 } else { entries.div_ceil(WAYS).next_power_of_two() };
         Self {
-            tags: vec![[0; WAYS]; buckets].into_boxed_slice(),
+            tags: vec![[FREE; WAYS]; buckets].into_boxed_slice(),
             flows: std::iter::repeat_with(|| None).take(buckets * WAYS).collect(),
         }
     }
@@ -36,14 +38,14 @@ impl Table {
 
     pub(super) fn find(&mut self, key: &FlowKey, hash: u64) -> Option<&mut Flow> {
         let (bucket, tag) = self.locate(hash)?;
-        let mut candidates = matches(&self.tags[bucket], tag);
+        let mut candidates = matches(self.tags[bucket], tag);
+        let ways = self.flows[bucket * WAYS..].first_chunk_mut::<WAYS>()?;
         while candidates != 0 {
-            let way = candidates.trailing_zeros() as usize;
-            candidates &= candidates - 1;
-            let place = bucket * WAYS + way;
-            if self.flows[place].as_ref().is_some_and(|flow| flow.is_of(key)) {
-                return self.flows[place].as_mut();
+            let way = candidates.trailing_zeros() as usize / 8 % WAYS;
+            if ways[way].as_ref().is_some_and(|flow| flow.is_of(key)) {
+                return ways[way].as_mut();
             }
+            candidates &= candidates - 1;
         }
         None
     }
@@ -63,18 +65,18 @@ impl Table {
     pub(super) fn retain(&mut self, bucket: usize, mut wanted: impl FnMut(&mut Flow) -> bool) {
         let Some(tags) = self.tags.get_mut(bucket) else { return };
         for (tag, place) in tags.iter_mut().zip(&mut self.flows[bucket * WAYS..][..WAYS]) {
-            if *tag != 0 && !place.as_mut().is_some_and(&mut wanted) {
-                (*tag, *place) = (0, None);
+            if *tag != FREE && !place.as_mut().is_some_and(&mut wanted) {
+                (*tag, *place) = (FREE, None);
             }
         }
     }
 
     /// The low bits choose the bucket, the high ones are the tag.
-    fn locate(&self, hash: u64) -> Option<(usize, u16)> {
+    fn locate(&self, hash: u64) -> Option<(usize, u8)> {
         let mask = self.tags.len().checked_sub(1)?;
-        let [.., high, top] = hash.to_le_bytes();
+        let [.., top] = hash.to_le_bytes();
         let bucket = usize::try_from(hash & 0xffff_ffff).unwrap_or_default() & mask;
-        Some((bucket, u16::from_le_bytes([high, top]) | 1))
+        Some((bucket, top.max(FREE + 1)))
     }
 }
 
@@ -84,9 +86,13 @@ impl std::fmt::Debug for Table {
     }
 }
 
-/// One bit for each way whose tag is this one.
-fn matches(tags: &Tags, tag: u16) -> u32 {
-    tags.iter().enumerate().fold(0, |bits, (way, it)| bits | u32::from(*it == tag) << way)
+/// The highest bit of each byte whose tag is this one, and perhaps of some above the lowest of them: a zero is found in all
+/// eight at once, by what borrows when one is taken away.
+const fn matches(tags: Tags, tag: u8) -> u64 {
+    const LOWEST: u64 = u64::from_le_bytes([0x01; WAYS]);
+    const HIGHEST: u64 = u64::from_le_bytes([0x80; WAYS]);
+    let differences = u64::from_le_bytes(tags) ^ u64::from_le_bytes([tag; WAYS]);
+    differences.wrapping_sub(LOWEST) & !differences & HIGHEST
 }
 
 /// The way that matters least, unless it matters more than the newcomer.

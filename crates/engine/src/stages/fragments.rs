@@ -55,7 +55,7 @@ fn arriving<'f>(
     ip: &IpPacket,
     fragment: Fragment,
 ) -> Arriving<'f> {
-    Arriving { from: from.key, place, ip: *ip, fragment, frame: inbound.frame, received: inbound.received }
+    Arriving { from: from.key, place, ip: *ip, fragment, frame: inbound.frame, received: *inbound.received }
 }
 
 type Fate = Result<Option<Judged>, DropReason>;
