@@ -60,5 +60,6 @@ impl Slots {
 }
 
 fn make_chunk() -> Chunk {
-    Box::new([const { AtomicU64::new(0) }; CHUNK])
+    let counters: Box<[AtomicU64]> = std::iter::repeat_with(AtomicU64::default).take(CHUNK).collect();
+    counters.try_into().expect("so many were made")
 }

@@ -77,6 +77,6 @@ fn words(address: IpAddr) -> [u64; 2] {
 }
 
 /// 48 bits. The order of the octets is anybody's choice: this one costs nothing.
-fn mac_word(MacAddr([a, b, c, d, e, f]): MacAddr) -> u64 {
-    u64::from(u32::from_ne_bytes([a, b, c, d])) << 16 | u64::from(u16::from_ne_bytes([e, f]))
+fn mac_word(MacAddr([m0, m1, m2, m3, m4, m5]): MacAddr) -> u64 {
+    u64::from(u32::from_ne_bytes([m0, m1, m2, m3])) << 16 | u64::from(u16::from_ne_bytes([m4, m5]))
 }
