@@ -78,8 +78,7 @@ fn start(config: PathBuf, vpc: Vpc, request: &Run) -> Result<Daemon, Failure> {
     let devices = Arc::new(Opener { capture: request.capture.clone() });
     let engine = engine(&vpc);
     let (judge, clock) = (Arc::clone(&engine) as _, Clock::system());
-    let spin = Duration::from_micros(request.spin);
-    Daemon::start(config, vpc, Settings { takeover, engine, judge, devices, clock, spin })
+    Daemon::start(config, vpc, Settings { takeover, engine, judge, devices, clock })
 }
 
 /// The signals that a daemon obeys.

@@ -147,6 +147,8 @@ pub(crate) struct AttachmentView<'a> {
     pub(crate) netns: Option<&'a str>,
     pub(crate) configure: bool,
     pub(crate) offload: bool,
+    /// The worker that is to receive from it, if one is named.
+    pub(crate) worker: Option<usize>,
 }
 
 #[derive(Debug, Serialize)]
@@ -287,7 +289,7 @@ fn eni_view<'a>(vpc: &'a Vpc, eni: &'a Eni) -> EniView<'a> {
             udp: eni.connection_tracking.udp.as_secs(),
             udp_stream: eni.connection_tracking.udp_stream.as_secs(),
         },
-        attachment: attachment_view(&eni.attachment),
+        attachment: attachment_view(&eni.attachment, eni.worker),
     }
 }
 
@@ -296,16 +298,23 @@ fn service_view(service: &Service) -> ServiceView<'_> {
         name: &service.name,
         mac: mac(service.mac),
         addresses: &service.addresses,
-        attachment: attachment_view(&service.attachment),
+        attachment: attachment_view(&service.attachment, service.worker),
     }
 }
 
-fn attachment_view(attachment: &Attachment) -> AttachmentView<'_> {
+fn attachment_view(attachment: &Attachment, worker: Option<usize>) -> AttachmentView<'_> {
     let (kind, configure, offload) = match attachment {
         Attachment::Tap { configure, offload, .. } => ("tap", *configure, *offload),
         Attachment::Packet { offload, .. } => ("packet", false, *offload),
     };
-    AttachmentView { kind, device: attachment.device(), netns: attachment.netns(), configure, offload }
+    AttachmentView {
+        kind,
+        device: attachment.device(),
+        netns: attachment.netns(),
+        configure,
+        offload,
+        worker,
+    }
 }
 
 fn mac(mac: MacAddr) -> String {

@@ -138,6 +138,7 @@ pub(crate) fn eni(
         mtu: 9001,
         connection_tracking: ConnectionTracking::defaults(Profile::Nitro),
         attachment: attachment(name),
+        worker: None,
     });
     EniIndex(vpc.enis.len() - 1)
 }
@@ -148,6 +149,7 @@ pub(crate) fn service(vpc: &mut Vpc, name: &str, addresses: &[&str]) {
         mac: crate::ids::service_mac(&vpc.id, name),
         addresses: addresses.iter().map(|address| ip(address)).collect(),
         attachment: attachment(name),
+        worker: None,
     });
 }
 

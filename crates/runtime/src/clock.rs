@@ -37,6 +37,11 @@ impl Clock {
         Self(Source::Manual { hand: Arc::clone(&hand.0) })
     }
 
+    /// Whether it goes by itself: with one that does not, nothing can be done for a while.
+    pub(crate) const fn goes(&self) -> bool {
+        matches!(self.0, Source::System { .. })
+    }
+
     /// The time, once per burst. A wall clock before 1970 reads as 1970.
     pub(crate) fn now(&self) -> Now {
         match &self.0 {

@@ -47,8 +47,12 @@ impl Crew {
         let start = |index| {
             let reclaim = (index == 0).then_some(options.reclaim_budget);
             let name = format!("palisade-w{index}");
-            Hand::start(name.clone(), judge, publication, options, reclaim)
-                .map_err(|source| RuntimeError::Worker { worker: name, source })
+            let hand = Hand::start(name.clone(), judge, publication, options, reclaim)
+                .map_err(|source| RuntimeError::Worker { worker: name.clone(), source })?;
+            match options.worker_cpus.get(index) {
+                Some(&cpu) => hand.bind(cpu).map(|()| hand),
+                None => Ok(hand),
+            }
         };
         let mut crew = Self { hands: Vec::new() };
         for index in 0..options.workers.max(1) {
@@ -131,13 +135,24 @@ impl Hand {
             clock: options.clock.clone(),
             wake: Arc::clone(&wake),
             commands: orders,
-            spin: options.spin,
+            latency: options.latency,
             gro: options.gro,
             reclaim,
         };
         let worker = Worker::new(parts, lane)?;
         let thread = thread::Builder::new().name(name.clone()).spawn(|| worker.run())?;
         Ok(Self { name, wake, commands, mark, counters, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Has it run on one CPU only.
+    fn bind(&self, cpu: usize) -> Result<(), RuntimeError> {
+        let (answer, answered) = mpsc::channel();
+        let patience = Duration::from_secs(10);
+        self.ask(Command::Bind(cpu, answer), &answered, patience)?.map_err(|source| RuntimeError::Bind {
+            worker: self.name.clone(),
+            cpu,
+            source,
+        })
     }
 
     pub(crate) fn name(&self) -> &str {

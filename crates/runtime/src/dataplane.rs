@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use palisade_engine::{CounterValues, Counters, FlowCache, Now};
 use palisade_io::Port;
+use palisade_policy::model::Latency;
 use palisade_policy::{EniKey, PortKey, RuleSlot, Snapshot};
 
 use crate::clock::Clock;
@@ -26,9 +27,10 @@ pub struct Options {
     /// Worker threads, at least 1. One forwards both directions with the least work per packet; a second one helps only
     /// if it has a CPU of its own.
     pub workers: usize,
-    /// How long a worker polls after a frame before it sleeps; zero sleeps at once. Polling shortens round trips and
-    /// takes CPU time from guests that share the machine.
-    pub spin: Duration,
+    /// The CPU that each worker is bound to, in their order; workers beyond its end run wherever the kernel has them.
+    pub worker_cpus: Vec<usize>,
+    /// What workers do while nothing arrives.
+    pub latency: Latency,
     /// How long a change waits for the workers before it reports that it is not live yet.
     pub patience: Duration,
     /// Expired connections reclaimed at a time, every 5 ms under load: some 0.5 ms of work.
@@ -41,11 +43,20 @@ pub struct Options {
     pub gro: bool,
 }
 
+impl Options {
+    /// Workers that suit the machine.
+    #[must_use]
+    pub fn suitable_workers() -> usize {
+        1
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             workers: 1,
-            spin: Duration::ZERO,
+            worker_cpus: Vec::new(),
+            latency: Latency::default(),
             patience: Duration::from_secs(2),
             reclaim_budget: 1024,
             clock: Clock::system(),
@@ -102,7 +113,7 @@ impl Dataplane {
         let dataplane = Self { judge, options, publication, crew, control: Mutex::default() };
         dataplane.await_epoch(1)?;
         for (key, port) in ports {
-            dataplane.add_port(key, port)?;
+            dataplane.add_port(key, port, None)?;
         }
         Ok(dataplane)
     }
@@ -128,19 +139,20 @@ impl Dataplane {
         Ok(new.generation())
     }
 
-    /// Attaches a port, to the worker that has the fewest.
+    /// Attaches a port to a worker; to the one that has the fewest ports if none is named, or there is no such worker.
     ///
     /// # Errors
     ///
     /// [`RuntimeError::PortExists`], [`RuntimeError::Wait`] or [`RuntimeError::Stopped`]; the port is closed then.
-    pub fn add_port(&self, key: PortKey, port: Port) -> Result<(), RuntimeError> {
+    pub fn add_port(&self, key: PortKey, port: Port, worker: Option<usize>) -> Result<(), RuntimeError> {
         let mut control = self.control();
         if let Some(attached) = control.ports.get(&key) {
             return Err(RuntimeError::PortExists { port: attached.state.name.clone() });
         }
         let Port { name, receive, transmit, .. } = port;
         let state = Arc::new(PortState::new(key, name, transmit));
-        let worker = control.least_loaded(self.crew.len());
+        let named = worker.filter(|worker| *worker < self.crew.len());
+        let worker = named.unwrap_or_else(|| control.least_loaded(self.crew.len()));
         control.ports.insert(key, Attached { state: Arc::clone(&state), worker });
         let received = self
             .await_epoch(self.publication.publish_ports(control.table()).1)
@@ -151,6 +163,25 @@ impl Dataplane {
             let _ = self.await_epoch(self.publication.publish_ports(control.table()).1);
         }
         received
+    }
+
+    /// Has another worker receive from a port. Frames that wait are received by the new one, so a flow's frames keep their
+    /// order. Nothing happens if there is no such worker.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::NoSuchPort`]; otherwise nobody receives from the port any more.
+    pub fn move_port(&self, key: PortKey, worker: usize) -> Result<(), RuntimeError> {
+        let mut control = self.control();
+        let attached = control.ports.get_mut(&key).ok_or(RuntimeError::NoSuchPort)?;
+        if worker >= self.crew.len() || worker == attached.worker {
+            return Ok(());
+        }
+        let received = self.crew.hand(attached.worker).remove(key, self.options.patience)?;
+        attached.worker = worker;
+        let Some(receive) = received else { return Ok(()) };
+        let inlet = Inlet::new(Arc::clone(&attached.state), receive);
+        self.crew.hand(worker).add(inlet, self.options.patience)
     }
 
     /// Detaches a port and closes it, which removes what was made for it. Frames that its guest sent and no worker has

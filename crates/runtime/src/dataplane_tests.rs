@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{io, thread};
 
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 use palisade_engine::DropReason;
 use palisade_io::{Burst, Receive, TransmitError};
+use palisade_policy::model::Latency;
 
 use super::{Dataplane, Options};
 use crate::error::RuntimeError;
@@ -134,7 +137,7 @@ fn ports_come_and_go_without_disturbing_the_others() {
         });
         for round in 0..30 {
             let (newcomer, guest) = port("newcomer");
-            dataplane.add_port(key(7), newcomer).unwrap();
+            dataplane.add_port(key(7), newcomer, None).unwrap();
             guest.send([frame(Ask::Answer, round)]);
             assert_eq!(guest.expect(1), [round]);
             dataplane.remove_port(key(7)).unwrap();
@@ -153,7 +156,7 @@ fn ports_come_and_go_without_disturbing_the_others() {
 fn a_key_has_one_port() {
     let Scene { dataplane, guests, .. } = scene(1, Options::default());
     let (second, guest) = port("second");
-    let error = dataplane.add_port(key(0), second).unwrap_err();
+    let error = dataplane.add_port(key(0), second, None).unwrap_err();
     assert!(matches!(&error, RuntimeError::PortExists { port } if port == "p0"), "{error}");
     assert!(guest.is_closed());
     assert!(matches!(dataplane.remove_port(key(9)), Err(RuntimeError::NoSuchPort)));
@@ -178,7 +181,7 @@ fn a_port_that_cannot_be_waited_for_is_refused() {
     let Scene { dataplane, .. } = scene(1, Options::default());
     let (mut odd, guest) = port("odd");
     odd.receive = Box::new(Regular(File::open("/proc/self/status").unwrap()));
-    let error = dataplane.add_port(key(1), odd).unwrap_err();
+    let error = dataplane.add_port(key(1), odd, None).unwrap_err();
     assert!(matches!(error, RuntimeError::Wait { .. }), "{error}");
     assert_eq!(dataplane.status().ports.len(), 1, "it is not in the table");
     assert!(guest.is_closed());
@@ -227,7 +230,7 @@ fn stopping_hands_on_what_was_received() {
     assert!(guests.iter().all(Guest::is_closed));
     assert_lawful(&totals);
     assert_eq!(dataplane.stop().counters, totals.counters);
-    assert!(dataplane.add_port(key(3), port("late").0).is_err());
+    assert!(dataplane.add_port(key(3), port("late").0, None).is_err());
 }
 
 #[test]
@@ -271,14 +274,49 @@ fn connections_are_reclaimed_under_load_and_while_idle() {
 }
 
 #[test]
-fn spinning_workers_forward_and_stop() {
-    let Scene { dataplane, guests, .. } =
-        scene(2, Options { spin: Duration::from_micros(50), workers: 2, ..Options::default() });
-    for n in 0..100 {
-        guests[0].send([frame(Ask::DeliverTo(1), n)]);
-        guests[1].expect(n as usize + 1);
+fn workers_forward_and_stop_whatever_they_do_meanwhile() {
+    for latency in Latency::ALL {
+        let options = Options { latency, workers: 2, ..Options::default() };
+        let Scene { dataplane, guests, .. } = scene(2, options);
+        for n in 0..100 {
+            guests[0].send([frame(Ask::DeliverTo(1), n)]);
+            guests[1].expect(n as usize + 1);
+        }
+        assert_lawful(&dataplane.stop());
     }
+}
+
+#[test]
+fn ports_are_where_they_were_put_and_can_be_moved() {
+    let Scene { dataplane, guests, .. } = scene(1, Options { workers: 3, ..Options::default() });
+    let worker_of = |at: usize| dataplane.status().ports[at].worker.clone();
+    let (named, nowhere) = (port("named"), port("nowhere"));
+    dataplane.add_port(key(1), named.0, Some(2)).unwrap();
+    dataplane.add_port(key(2), nowhere.0, Some(99)).unwrap();
+    assert_eq!([0, 1, 2].map(worker_of), ["palisade-w0", "palisade-w2", "palisade-w1"]);
+    for (round, worker) in [1, 0, 0, 99].into_iter().enumerate() {
+        dataplane.move_port(key(1), worker).unwrap();
+        named.1.send([frame(Ask::DeliverTo(0), 7)]);
+        assert_eq!(guests[0].expect(round + 1).len(), round + 1);
+        assert_eq!(worker_of(1), ["palisade-w1", "palisade-w0", "palisade-w0", "palisade-w0"][round]);
+    }
+    assert!(matches!(dataplane.move_port(key(9), 0), Err(RuntimeError::NoSuchPort)));
     assert_lawful(&dataplane.stop());
+}
+
+#[test]
+fn workers_run_on_their_cpus_or_not_at_all() {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    let cpu = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu).unwrap()).unwrap();
+    let bound = || Options { workers: 2, worker_cpus: vec![cpu, cpu], ..Options::default() };
+    let Scene { dataplane, guests, .. } = scene(2, bound());
+    guests[0].send([frame(Ask::DeliverTo(1), 0)]);
+    guests[1].expect(1);
+    assert_lawful(&dataplane.stop());
+    let options = Options { worker_cpus: vec![CpuSet::count() - 1], ..Options::default() };
+    let error =
+        Dataplane::start(Arc::new(Obedient::default()), policy(None), Vec::new(), options).unwrap_err();
+    assert!(matches!(error, RuntimeError::Bind { .. }), "{error}");
 }
 
 #[test]

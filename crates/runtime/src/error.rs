@@ -13,6 +13,18 @@ pub enum RuntimeError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// A worker cannot be bound to its CPU.
+    #[error(
+        "cannot run worker {worker} on CPU {cpu}: {source}; name another in daemon.worker_cpus (`nproc --all`, `taskset -p $$`)"
+    )]
+    Bind {
+        /// Name of the worker.
+        worker: String,
+        /// Number of the CPU.
+        cpu: usize,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The port's descriptor cannot be waited for.
     #[error("port {port} cannot be waited for: {source}")]
     Wait {

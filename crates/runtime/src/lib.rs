@@ -21,6 +21,7 @@ mod laws;
 mod outlet;
 mod publication;
 mod registry;
+mod spin;
 mod status;
 mod worker;
 

@@ -8,18 +8,22 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
+use nix::unistd::Pid;
 use palisade_conntrack::Instant;
 use palisade_engine::{Lane, Now};
 use palisade_io::{Burst, Receive};
 use palisade_policy::PortKey;
+use palisade_policy::model::Latency;
 
 use crate::clock::Clock;
 use crate::forward::{Forwarder, Scene};
 use crate::inlet::Inlet;
 use crate::judge::Judge;
 use crate::publication::Reader;
+use crate::spin::Spin;
 
 /// Events taken from the kernel at a time.
 const EVENTS: usize = 64;
@@ -39,6 +43,8 @@ const ROLL_CALL_EVERY: Duration = Duration::from_secs(1);
 pub(crate) enum Command {
     /// Receive from a port; the answer is whether it can be waited for.
     Add(Inlet, Sender<io::Result<()>>),
+    /// Run on one CPU only; the answer is whether the kernel lets it.
+    Bind(usize, Sender<io::Result<()>>),
     /// Give a port's receive half back.
     Remove(PortKey, Sender<Option<Box<dyn Receive>>>),
 }
@@ -50,8 +56,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) wake: Arc<EventFd>,
     pub(crate) commands: Receiver<Command>,
-    /// How long to poll after the last frame before sleeping.
-    pub(crate) spin: Duration,
+    /// What to do while nothing arrives.
+    pub(crate) latency: Latency,
     /// Join segments of one flow on their way out.
     pub(crate) gro: bool,
     /// Expired connections reclaimed at a time, if this is the worker that keeps house.
@@ -67,7 +73,7 @@ pub(crate) struct Worker {
     /// By token; places of removed ports are used again.
     inlets: Vec<Option<Inlet>>,
     now: Now,
-    spin_until: Instant,
+    spin: Spin,
     keep_house_at: Instant,
     /// Buckets of the flow cache that may hold something uncounted.
     unsettled: usize,
@@ -90,7 +96,10 @@ impl Worker {
             burst: Burst::new(),
             inlets: Vec::new(),
             now,
-            spin_until: now.monotonic,
+            spin: Spin::new(
+                if parts.clock.goes() { parts.latency } else { Latency::Efficient },
+                now.monotonic,
+            ),
             keep_house_at: now.monotonic,
             unsettled: 0,
             reclaim_wait: parts.reclaim.map(|_| WAIT_IDLE),
@@ -145,8 +154,8 @@ impl Worker {
         };
         if ready == 0 {
             self.now = self.parts.clock.now();
-            if self.is_spinning() {
-                std::thread::yield_now();
+            if self.spin.is_on(self.now.monotonic) {
+                self.spin.in_vain(self.now.monotonic);
             }
         }
         ready
@@ -154,7 +163,7 @@ impl Worker {
 
     /// How long to sleep if no frame comes.
     fn patience(&self) -> EpollTimeout {
-        if self.is_spinning() {
+        if self.spin.is_on(self.now.monotonic) {
             return EpollTimeout::ZERO;
         }
         let rest = self.resting.then_some(ROLL_CALL_EVERY);
@@ -166,10 +175,6 @@ impl Worker {
             }
             None => EpollTimeout::NONE,
         }
-    }
-
-    fn is_spinning(&self) -> bool {
-        self.now.monotonic < self.spin_until
     }
 
     /// One burst from each port that has frames; whether the control side wants something.
@@ -185,7 +190,7 @@ impl Worker {
     }
 
     fn burst(&mut self, token: u64, events: EpollFlags) {
-        let Self { parts, epoll, forwarder, burst, inlets, now, spin_until, resting, unsettled, .. } = self;
+        let Self { parts, epoll, forwarder, burst, inlets, now, spin, resting, unsettled, .. } = self;
         let place = usize::try_from(token).ok().and_then(|place| inlets.get_mut(place));
         let Some(inlet) = place.and_then(Option::as_mut) else { return };
         parts.reader.refresh();
@@ -196,7 +201,7 @@ impl Worker {
             let (snapshot, ports) = (parts.reader.policy(), parts.reader.ports());
             let scene = Scene { judge: &*parts.judge, snapshot, ports, now: *now };
             forwarder.forward(scene, &inlet.port, burst);
-            *spin_until = now.monotonic + parts.spin;
+            spin.traffic(now.monotonic);
             *unsettled = forwarder.lane.flows.buckets();
         }
     }
@@ -214,6 +219,7 @@ impl Worker {
                         self.remove(key);
                     }
                 }
+                Command::Bind(cpu, answer) => drop(answer.send(bind(cpu))),
                 Command::Remove(key, answer) => drop(answer.send(self.remove(key))),
             }
         }
@@ -258,4 +264,11 @@ impl Worker {
             self.resting |= inlet.is_resting();
         }
     }
+}
+
+/// Binds the calling thread.
+fn bind(cpu: usize) -> io::Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use palisade_engine::Engine;
 use palisade_io::{Port, TakeoverMethod};
@@ -28,8 +28,6 @@ pub(crate) struct Settings {
     pub(crate) devices: Arc<dyn Devices>,
     /// Where the time comes from.
     pub(crate) clock: Clock,
-    /// How long a worker polls after a frame before it sleeps.
-    pub(crate) spin: Duration,
 }
 
 impl Daemon {
@@ -39,18 +37,25 @@ impl Daemon {
     /// A port cannot be opened or a worker not be started; what was opened is closed again, nothing forwards.
     pub(crate) fn start(config: PathBuf, vpc: Vpc, settings: Settings) -> Result<Self, Failure> {
         let daemon = vpc.daemon.clone();
-        let Settings { takeover, engine, judge, devices, clock, spin } = settings;
+        let Settings { takeover, engine, judge, devices, clock } = settings;
         let snapshot = Arc::new(Snapshot::compile(vpc, None));
         let (known, ports) = open_all(&*devices, &snapshot, takeover)?;
         let options = Options {
-            workers: daemon.workers,
-            spin,
+            workers: daemon.workers.unwrap_or_else(Options::suitable_workers),
+            worker_cpus: daemon.worker_cpus.clone(),
+            latency: daemon.latency,
             clock,
             flow_cache: usize::try_from(daemon.flow_cache).unwrap_or(usize::MAX),
             gro: daemon.gro,
             ..Options::default()
         };
-        let dataplane = Dataplane::start(judge, snapshot, ports, options)
+        let dataplane = Dataplane::start(judge, snapshot, Vec::new(), options)
+            .and_then(|dataplane| {
+                let mut ports = ports.into_iter();
+                let added =
+                    ports.try_for_each(|(key, port)| dataplane.add_port(key, port, known[&key].plan.worker));
+                added.map(|()| dataplane)
+            })
             .map_err(|error| Failure::new(error, "nothing is forwarded; see the log above"))?;
         Ok(Self {
             config,

@@ -19,6 +19,8 @@ pub(crate) struct PortChange {
     pub(crate) close: Vec<PortKey>,
     /// Ports that stay although other addresses belong on them.
     pub(crate) readdressed: Vec<PortPlan>,
+    /// Ports that stay with another worker named for them.
+    pub(crate) moved: Vec<PortPlan>,
 }
 
 impl PortChange {
@@ -40,8 +42,9 @@ impl PortChange {
             let taken = leaving.clone().any(|(_, port)| port.plan.spec.place() == plan.spec.place());
             if taken { change.reopen.push(plan) } else { change.open.push(plan) }
         }
-        change.readdressed =
-            kept.into_iter().filter(|plan| attached[&plan.key].plan.spec != plan.spec).collect();
+        let was = |plan: &PortPlan| &attached[&plan.key].plan;
+        change.moved = kept.iter().filter(|plan| was(plan).worker != plan.worker).cloned().collect();
+        change.readdressed = kept.into_iter().filter(|plan| was(plan).spec != plan.spec).collect();
         change
     }
 }
@@ -110,6 +113,13 @@ mod tests {
         let expected =
             PortChange { open: vec![tap(1, "a", "tap-z")], displaced: vec![key(1)], ..PortChange::default() };
         assert_eq!(change, expected);
+    }
+
+    #[test]
+    fn a_port_for_another_worker_stays_and_moves() {
+        let moved = PortPlan { worker: Some(1), ..tap(1, "a", "tap-a") };
+        let change = PortChange::new(&attached(&[tap(1, "a", "tap-a")]), vec![moved.clone()]);
+        assert_eq!(change, PortChange { moved: vec![moved], ..PortChange::default() });
     }
 
     #[test]

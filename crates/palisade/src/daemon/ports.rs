@@ -26,6 +26,8 @@ pub(crate) struct PortPlan {
     /// Id of the ENI.
     pub(crate) id: Option<String>,
     pub(crate) spec: PortSpec,
+    /// The worker that is to receive from it, if one is named.
+    pub(crate) worker: Option<usize>,
 }
 
 /// The device of a port.
@@ -67,12 +69,14 @@ impl PortPlan {
         let enis = snapshot.enis().iter().map(|compiled| {
             let eni = &vpc[compiled.index];
             let spec = eni_spec(eni, snapshot.subnet(compiled.subnet), takeover);
-            Self { key: PortKey::Eni(compiled.key), name: eni.name.clone(), id: Some(eni.id.clone()), spec }
+            let (key, id) = (PortKey::Eni(compiled.key), Some(eni.id.clone()));
+            Self { key, name: eni.name.clone(), id, spec, worker: eni.worker }
         });
         let services = snapshot.services().iter().filter_map(|compiled| {
             let service = vpc.services.iter().find(|service| service.name == compiled.name)?;
             let spec = service_spec(service, takeover);
-            Some(Self { key: PortKey::Service(compiled.key), name: service.name.clone(), id: None, spec })
+            let (key, worker) = (PortKey::Service(compiled.key), service.worker);
+            Some(Self { key, name: service.name.clone(), id: None, spec, worker })
         });
         enis.chain(services).collect()
     }
@@ -255,6 +259,7 @@ pub(super) mod tests {
             name: name.to_owned(),
             id: None,
             spec: PortSpec::Tap(spec),
+            worker: None,
         }
     }
 

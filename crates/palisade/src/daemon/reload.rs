@@ -80,7 +80,8 @@ trait Workshop {
     type Device;
 
     fn open(&self, plan: &PortPlan, generation: u64) -> Result<(Attached, Self::Device), Failure>;
-    fn attach(&self, key: PortKey, device: Self::Device) -> Result<(), RuntimeError>;
+    fn attach(&self, plan: &PortPlan, device: Self::Device) -> Result<(), RuntimeError>;
+    fn reassign(&self, key: PortKey, worker: usize) -> Result<(), RuntimeError>;
     fn detach(&self, key: PortKey) -> Result<(), RuntimeError>;
 }
 
@@ -91,8 +92,12 @@ impl Workshop for Daemon {
         self.devices.open(plan, generation)
     }
 
-    fn attach(&self, key: PortKey, device: Port) -> Result<(), RuntimeError> {
-        self.dataplane.add_port(key, device)
+    fn attach(&self, plan: &PortPlan, device: Port) -> Result<(), RuntimeError> {
+        self.dataplane.add_port(plan.key, device, plan.worker)
+    }
+
+    fn reassign(&self, key: PortKey, worker: usize) -> Result<(), RuntimeError> {
+        self.dataplane.move_port(key, worker)
     }
 
     fn detach(&self, key: PortKey) -> Result<(), RuntimeError> {
@@ -141,8 +146,15 @@ impl<W: Workshop> Stage<'_, W> {
                 warnings.push(format!("{}: {error}", port.plan.name));
             }
         }
+        for plan in &change.moved {
+            // A port that no worker is named for any more is as well where it is.
+            let done = plan.worker.map(|worker| self.workshop.reassign(plan.key, worker));
+            if let Some(Err(error)) = done {
+                warnings.push(format!("{}: {error}", plan.name));
+            }
+        }
         // They keep their devices; what the new policy calls them and wants on them is noted.
-        for plan in &change.readdressed {
+        for plan in change.readdressed.iter().chain(&change.moved) {
             if let Some(port) = ports.get_mut(&plan.key) {
                 port.plan = plan.clone();
             }
@@ -156,7 +168,7 @@ impl<W: Workshop> Stage<'_, W> {
     fn attach_all(&self, opened: Vec<(Attached, W::Device)>) -> Result<Vec<Attached>, Failure> {
         let mut done: Vec<Attached> = Vec::new();
         for (attached, device) in opened {
-            if let Err(error) = self.workshop.attach(attached.plan.key, device) {
+            if let Err(error) = self.workshop.attach(&attached.plan, device) {
                 for port in &done {
                     self.detach(port);
                 }
@@ -175,7 +187,7 @@ impl<W: Workshop> Stage<'_, W> {
             let opened =
                 self.workshop.open(&port.plan, self.generation).map_err(|failure| failure.to_string());
             let attached = opened.and_then(|(attached, device)| {
-                let done = self.workshop.attach(port.plan.key, device).map_err(|error| error.to_string());
+                let done = self.workshop.attach(&port.plan, device).map_err(|error| error.to_string());
                 done.map(|()| attached)
             });
             match attached {
@@ -203,6 +215,8 @@ impl<W: Workshop> Stage<'_, W> {
 fn settings_that_wait(one: &DaemonSettings, other: &DaemonSettings) -> Vec<String> {
     let changed = [
         ("daemon.workers", one.workers != other.workers),
+        ("daemon.worker_cpus", one.worker_cpus != other.worker_cpus),
+        ("daemon.latency", one.latency != other.latency),
         ("daemon.control_socket", one.control_socket != other.control_socket),
         ("daemon.max_connections", one.max_connections != other.max_connections),
         ("daemon.flow_cache", one.flow_cache != other.flow_cache),

@@ -42,13 +42,20 @@ impl Workshop for Bench {
         Ok((attached, FakeDevice { name, open: std::rc::Rc::clone(&self.open) }))
     }
 
-    fn attach(&self, key: PortKey, device: FakeDevice) -> Result<(), RuntimeError> {
+    fn attach(&self, plan: &PortPlan, device: FakeDevice) -> Result<(), RuntimeError> {
+        let key = plan.key;
         if self.unattachable == Some(key) {
             return Err(RuntimeError::NoSuchPort);
         }
         self.log.borrow_mut().push(format!("attach {}", device.name));
         assert!(self.held.borrow_mut().insert(key, device.name.clone()).is_none(), "one port per key");
         std::mem::forget(device);
+        Ok(())
+    }
+
+    fn reassign(&self, key: PortKey, worker: usize) -> Result<(), RuntimeError> {
+        let name = self.held.borrow().get(&key).cloned().ok_or(RuntimeError::NoSuchPort)?;
+        self.log.borrow_mut().push(format!("{name} to worker {worker}"));
         Ok(())
     }
 
@@ -143,6 +150,16 @@ fn devices_can_be_swapped() {
         "detach tap-a, detach tap-b, open tap-b, open tap-a, attach tap-b, attach tap-a, publish"
     );
     assert_eq!(bench.devices(), ["tap-a", "tap-b"]);
+}
+
+#[test]
+fn a_port_moves_to_the_worker_named_for_it_and_its_device_stays() {
+    let (bench, mut ports) = Bench::with(&[tap(1, "a", "tap-a")]);
+    let named = PortPlan { worker: Some(1), ..tap(1, "a", "tap-a") };
+    bench.change(&mut ports, std::slice::from_ref(&named)).unwrap();
+    bench.change(&mut ports, &[named]).unwrap();
+    bench.change(&mut ports, &[tap(1, "a", "tap-a")]).unwrap();
+    assert_eq!(bench.log(), "publish, tap-a to worker 1, publish, publish");
 }
 
 #[test]

@@ -69,7 +69,6 @@ impl LabStage {
             takeover: TakeoverMethod::Auto,
             devices: Arc::clone(&places) as _,
             clock: Clock::manual(&hand),
-            spin: Duration::ZERO,
         };
         let daemon = Daemon::start(path_of(&file), vpc, settings).map_err(|error| failed(&error))?;
         let (books, burst) = (Books::default(), Burst::new());
@@ -253,7 +252,7 @@ fn meaning(vnet: VnetHeader, frame: &[u8]) -> Option<Result<Offload, palisade_pa
 /// Ports are dealt to workers, so that the two directions of a flow meet different ones. Memory for more connections and
 /// flows than a scenario has would be taken, cleared and given back for each.
 fn suit(daemon: &mut DaemonSettings) {
-    daemon.workers = daemon.workers.max(2);
+    daemon.workers = Some(daemon.workers.unwrap_or(1).max(2));
     daemon.max_connections = daemon.max_connections.min(65_536);
     daemon.flow_cache = daemon.flow_cache.min(4_096);
 }

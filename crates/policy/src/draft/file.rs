@@ -13,7 +13,7 @@ use super::table::{Named, table};
 use super::value::{At, Item, List, Number, Read, Text};
 use crate::diagnostics::Report;
 use crate::ids::IdKind;
-use crate::model::{Profile, Revocation};
+use crate::model::{Latency, Profile, Revocation};
 
 table! {
     /// A VPC and everything in it. Names stand for ids wherever an id is asked for.
@@ -186,6 +186,8 @@ table! {
         optional packet: DeviceName,
         /// Whether the device takes segmentation-offload frames and partial checksums; absent: true.
         optional offload: At<bool>,
+        /// Number of the worker that receives from it, from 0; absent: the one with the fewest ports.
+        optional worker: At<Number<0, 255>>,
     }
 }
 
@@ -242,8 +244,12 @@ table! {
 table! {
     /// Settings of the daemon.
     DaemonTable {
-        /// Worker threads; absent: 1.
+        /// Worker threads; absent: one for each of `worker_cpus`, or as many as suit the machine.
         optional workers: At<Number<1, 256>>,
+        /// The CPU that each worker is bound to, in their order; absent: none is bound.
+        optional worker_cpus: List<At<Number<0, 1_023>>>,
+        /// What workers do while nothing arrives: poll for milliseconds after traffic (low), for a moment while nobody else wants the CPU (balanced), or sleep at once (efficient); absent: balanced.
+        optional latency: At<Latency>,
         /// Where the control socket is made; absent: /run/palisade/VPC-ID.sock.
         optional control_socket: SocketPath,
         /// Capacity of the connection table, all ENIs together; absent: 262144.

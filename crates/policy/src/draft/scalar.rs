@@ -8,7 +8,7 @@ use super::suggest::{did_you_mean, short};
 use super::value::{At, Item, Read, Text};
 use crate::diagnostics::{Code, Report};
 use crate::ids::IdKind;
-use crate::model::{Profile, Revocation};
+use crate::model::{Latency, Profile, Revocation};
 
 /// An id of one kind: `KIND` is the [`IdKind`] as a number, which stable Rust takes as a parameter.
 #[derive(Clone, Debug)]
@@ -127,6 +127,24 @@ impl Read for At<Revocation> {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "enum": Revocation::ALL.map(Revocation::as_str) })
+    }
+}
+
+impl Read for At<Latency> {
+    fn read(item: &Item<'_>, report: &mut Report<'_>) -> Option<Self> {
+        let text = item.text(report, "`low`, `balanced` or `efficient`")?;
+        let found = Latency::ALL.into_iter().find(|latency| latency.as_str() == text.value);
+        if found.is_none() {
+            let message = format!("there is no latency `{}`", short(&text.value));
+            let meant = did_you_mean(&text.value, Latency::ALL.into_iter().map(Latency::as_str));
+            let help = "write `low` (workers poll after traffic), `balanced` (while nobody else wants their CPU) or `efficient` (they sleep)";
+            report.add(Code::BadForm, text.span, message, format!("{meant}{help}"));
+        }
+        found.map(|value| Self { value, span: text.span })
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "enum": Latency::ALL.map(Latency::as_str) })
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Eni {
     pub connection_tracking: ConnectionTracking,
     /// The device it is attached to.
     pub attachment: Attachment,
+    /// Number of the worker that receives from the device, from 0; `None`: the one with the fewest ports.
+    pub worker: Option<usize>,
 }
 
 impl Eni {
@@ -157,4 +159,6 @@ pub struct Service {
     pub addresses: Vec<IpAddr>,
     /// The device.
     pub attachment: Attachment,
+    /// Number of the worker that receives from the device, from 0; `None`: the one with the fewest ports.
+    pub worker: Option<usize>,
 }

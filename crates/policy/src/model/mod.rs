@@ -192,8 +192,12 @@ impl Default for Quotas {
 /// Settings of the daemon; none of them changes a verdict.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Daemon {
-    /// Worker threads, at least 1.
-    pub workers: usize,
+    /// Worker threads, 1 to 256; `None`: as many as suit the machine.
+    pub workers: Option<usize>,
+    /// The CPU that each worker is bound to, in their order; empty: the kernel moves workers as it likes.
+    pub worker_cpus: Vec<usize>,
+    /// What workers do while nothing arrives.
+    pub latency: Latency,
     /// Where the control socket is made; `None`: `/run/palisade/VPC-ID.sock`.
     pub control_socket: Option<PathBuf>,
     /// Capacity of the connection table, all ENIs together; memory for it is taken at start.
@@ -206,6 +210,42 @@ pub struct Daemon {
 
 impl Default for Daemon {
     fn default() -> Self {
-        Self { workers: 1, control_socket: None, max_connections: 262_144, flow_cache: 65_536, gro: true }
+        Self {
+            workers: None,
+            worker_cpus: Vec::new(),
+            latency: Latency::default(),
+            control_socket: None,
+            max_connections: 262_144,
+            flow_cache: 65_536,
+            gro: true,
+        }
+    }
+}
+
+/// What a worker does when nothing waits: a worker that sleeps must be woken, which costs a round trip more than the packet
+/// does; one that polls takes CPU time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Latency {
+    /// It polls for some milliseconds after traffic, whoever else wants its CPU: the shortest round trips.
+    Low,
+    /// It polls for a moment after traffic, as long as nobody else wants its CPU and polling has paid lately.
+    #[default]
+    Balanced,
+    /// It sleeps at once: the least CPU time.
+    Efficient,
+}
+
+impl Latency {
+    /// All of them, in the order in which they are explained.
+    pub const ALL: [Self; 3] = [Self::Low, Self::Balanced, Self::Efficient];
+
+    /// The word for it in a configuration file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Balanced => "balanced",
+            Self::Efficient => "efficient",
+        }
     }
 }

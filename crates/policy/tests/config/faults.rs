@@ -63,6 +63,10 @@ const FILE: &[Case] = &[
     vpc("revocation = \"strickt\"\n", &[(BadForm, "strickt")]),
     vpc("revocation = true\n", &[(WrongType, "true")]),
     vpc("[daemon]\nflow_cache = 8388609\ngro = 1\n", &[(OutOfRange, "8388609"), (WrongType, "1")]),
+    vpc("[daemon]\nlatency = \"lov\"\nworkers = 0\n", &[(BadForm, "lov"), (OutOfRange, "0")]),
+    vpc("[daemon]\nworkers = 2\nworker_cpus = [0]\n", &[(OutOfRange, "[0]")]),
+    vpc("[daemon]\nworker_cpus = []\n", &[(EmptyList, "[]")]),
+    vpc("[daemon]\nworker_cpus = [0, 1024]\n", &[(OutOfRange, "1024")]),
     vpc("[daemon]\nworkers = 0\ncontrol_socket = \"here\"\nmax_connections = 0\n",
         &[(OutOfRange, "0"), (BadForm, "here"), (OutOfRange, "0")]),
     vpc("[quotas]\nnetwork_acl_entries = 32768\ngroups_per_eni = 17\nsubnets = -1\n",
@@ -207,6 +211,19 @@ attach = { tap = "x", configure = true }"#, &[(MissingKey, "true")]),
 attach = { tap = "a/b", netns = "..", ofload = true }"#, &[(BadDevice, "a/b"), (BadDevice, ".."), (UnknownKey, "ofload")]),
     eni(r#"address = "10.0.1.10"
 attach = { tap = "b0", netns = "b" }"#, &[(DuplicateDevice, "b0")]),
+    eni(r#"address = "10.0.1.10"
+attach = { tap = "x", worker = 7 }"#, &[(MissingKey, "7")]),
+    eni(r#"address = "10.0.1.10"
+attach = { tap = "x", worker = 2 }
+[service.s]
+addresses = ["10.0.0.2"]
+attach = { packet = "y", worker = 1 }
+[daemon]
+worker_cpus = [0, 1]"#, &[(OutOfRange, "2")]),
+    eni(r#"address = "10.0.1.10"
+attach = { tap = "x", worker = 9 }
+[daemon]
+workers = "two""#, &[(WrongType, "\"two\"")]),
     eni(r#"address = "10.0.1.10"
 attach = { packet = "v" }
 [service.s]

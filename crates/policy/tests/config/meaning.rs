@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use palisade_policy::ids;
 use palisade_policy::model::{
-    AclAction, Attachment, ConnectionTracking, Direction, GroupRule, Peer, Profile, Protocol, Revocation, Vpc,
+    AclAction, Attachment, ConnectionTracking, Direction, GroupRule, Latency, Peer, Profile, Protocol,
+    Revocation, Vpc,
 };
 
 use super::load;
@@ -259,9 +260,22 @@ fn quotas_can_be_raised_and_reached() {
 fn the_daemon_has_its_settings() {
     let text = "[daemon]\nworkers = 2\ncontrol_socket = \"/run/p.sock\"\nmax_connections = 1_000\nflow_cache = 0\ngro = false";
     let daemon = load(&format!("{V4}{text}")).daemon;
-    assert_eq!((daemon.workers, daemon.max_connections), (2, 1000));
+    assert_eq!((daemon.workers, daemon.max_connections), (Some(2), 1000));
     assert_eq!((daemon.flow_cache, daemon.gro), (0, false));
+    assert_eq!(daemon.latency, Latency::Balanced);
     assert_eq!(daemon.control_socket.as_deref(), Some(std::path::Path::new("/run/p.sock")));
+}
+
+#[test]
+fn workers_have_cpus_and_devices() {
+    let devices = "[subnet.s]\ncidr = \"10.0.1.0/24\"\n[eni.a]\nsubnet = \"s\"\naddress = \"10.0.1.10\"\n\
+                   attach = { tap = \"a\", worker = 1 }\n[service.d]\naddresses = [\"10.0.0.2\"]\n\
+                   attach = { packet = \"d\" }\n";
+    let vpc = load(&format!("{V4}{devices}[daemon]\nworker_cpus = [3, 2]\nlatency = \"low\""));
+    assert_eq!((vpc.daemon.workers, vpc.daemon.worker_cpus), (Some(2), vec![3, 2]));
+    assert_eq!(vpc.daemon.latency, Latency::Low);
+    assert_eq!((vpc.enis[0].worker, vpc.services[0].worker), (Some(1), None));
+    assert_eq!(load(V4).daemon.workers, None);
 }
 
 #[test]

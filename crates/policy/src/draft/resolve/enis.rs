@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use palisade_packet::MacAddr;
 
+use super::daemon::given_worker;
 use super::instances::Assignment;
 use super::names::DEFAULT;
 use super::quotas::Quota;
@@ -64,6 +65,7 @@ impl Builder<'_> {
             mtu: mtu(table),
             connection_tracking: tracking(&table.connection_tracking, self.profile(instance.0)),
             attachment: attachment?,
+            worker: given_worker(&self.table.attach).map(|worker| worker.value),
         })
     }
 

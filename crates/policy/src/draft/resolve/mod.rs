@@ -2,6 +2,7 @@
 
 mod acls;
 mod blocks;
+mod daemon;
 mod devices;
 mod enis;
 mod groups;
@@ -12,10 +13,9 @@ mod quotas;
 mod services;
 
 use super::file::{File, VpcTable};
-use super::value::Field;
 use crate::diagnostics::Report;
 use crate::ids::IdKind;
-use crate::model::{Daemon, Vpc};
+use crate::model::Vpc;
 use names::{Names, Registry};
 use quotas::Limits;
 
@@ -64,7 +64,7 @@ pub(super) fn vpc(file: &File, report: &mut Report<'_>) -> Option<Vpc> {
         enis: enis?,
         services: services?,
         quotas: scope.limits.quotas,
-        daemon: daemon(file),
+        daemon: daemon::daemon(file, report),
         id: scope.vpc_id,
     })
 }
@@ -116,21 +116,4 @@ fn vpc_id(table: &VpcTable) -> String {
 
 fn text_or(given: Option<&String>, default: &str) -> String {
     given.map_or(default, String::as_str).to_owned()
-}
-
-fn daemon(file: &File) -> Daemon {
-    let mut daemon = Daemon::default();
-    let Field::Given(table) = &file.daemon else { return daemon };
-    if let Some(workers) = table.workers.given() {
-        daemon.workers = workers.value.0 as usize;
-    }
-    daemon.control_socket = table.control_socket.given().map(|path| path.0.value.clone().into());
-    if let Some(connections) = table.max_connections.given() {
-        daemon.max_connections = connections.value.0;
-    }
-    if let Some(flows) = table.flow_cache.given() {
-        daemon.flow_cache = flows.value.0;
-    }
-    daemon.gro = table.gro.given().is_none_or(|gro| gro.value);
-    daemon
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::daemon::given_worker;
 use super::{Scope, devices};
 use crate::diagnostics::{Code, Report};
 use crate::draft::file::ServiceTable;
@@ -45,6 +46,7 @@ fn service(scope: &Scope<'_>, name: &Text, table: &ServiceTable, report: &mut Re
         mac: ids::service_mac(&scope.vpc_id, &name.value),
         addresses: table.addresses.items().iter().map(|address| address.value).collect(),
         attachment: attachment?,
+        worker: given_worker(&table.attach).map(|worker| worker.value),
     })
 }
 
