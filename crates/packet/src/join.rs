@@ -1,28 +1,37 @@
-//! Joining the segments of a bulk transfer into one segmentation-offload frame: the reverse of [`crate::segment()`].
+//! Joining the segments of a bulk transfer, or the datagrams of a flow, into one segmentation-offload frame: the reverse
+//! of [`crate::segment()`].
 //!
 //! A receiver's stack pays per frame, not per byte, and pays it inside the write to its device. So consecutive segments
 //! of one flow go out as one frame. Only what [`crate::segment()`] would restore byte for byte is joined: the same link,
-//! network and TCP headers but for what counts up (sequence number, IPv4 identification) and the PSH that ends a train;
-//! equal payloads but for the last; no SYN, FIN, RST, URG or CWR; no padding, no options below TCP, no extension header.
-//! A complete checksum is verified first, since the joined frame's is made anew: damage must stay visible.
+//! network and transport headers but for what counts up (sequence number, IPv4 identification) and the PSH that ends a
+//! train; equal payloads but for the last; no SYN, FIN, RST, URG or CWR; no datagram without a checksum; no padding, no
+//! options below TCP or UDP, no extension header. A complete checksum is verified first, since the joined frame's is made
+//! anew: damage must stay visible.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::ETHERNET_LEN;
 use crate::checksum::{self, Sum};
-use crate::offload::{GsoKind, Offload, transport_header_len};
+use crate::offload::{GsoKind, Offload, VnetHeader, transport_header_len};
 use crate::summary::{IpPacket, TcpFlags, Transport, protocol};
 
-/// Where the parts of a TCP segment are in its frame, and whether it may travel in a train at all.
+/// Where the parts of a TCP segment or UDP datagram are in its frame, and whether it may travel in a train at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Segment {
     transport: u16,
     payload: u16,
     end: u16,
-    flags: TcpFlags,
+    upper: Upper,
     ipv4: bool,
     partial: bool,
     joinable: bool,
+}
+
+/// What is cut into segments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Upper {
+    Tcp(TcpFlags),
+    Udp,
 }
 
 const IP: usize = ETHERNET_LEN;
@@ -30,17 +39,23 @@ const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 
 impl Segment {
-    /// What a frame is to a train; `None` for anything but a TCP segment. Segments that may not be joined are told too,
-    /// because they end the train of their flow.
+    /// What a frame is to a train; `None` for anything but a TCP segment or a UDP datagram. Those that may not be joined are
+    /// told too, because they end the train of their flow.
     #[must_use]
     pub fn of(frame_len: usize, packet: &IpPacket, offload: Offload) -> Option<Self> {
-        let Transport::Tcp(tcp) = packet.transport else { return None };
+        let (upper, plain) = match packet.transport {
+            Transport::Tcp(tcp) => {
+                let plain = tcp.flags.0 & !(TcpFlags::PSH.0 | TcpFlags::ECE.0) == TcpFlags::ACK.0;
+                (Upper::Tcp(tcp.flags), plain)
+            }
+            Transport::Udp { .. } => (Upper::Udp, true),
+            _ => return None,
+        };
         let ipv4 = packet.is_ipv4();
         let header = if ipv4 { IPV4_HEADER } else { IPV6_HEADER };
         let end = usize::from(packet.network_offset).checked_add(usize::try_from(packet.ip_len).ok()?)?;
         let payload = packet.transport_offset.checked_add(transport_header_len(packet))?;
         let end = u16::try_from(end).ok();
-        let plain = tcp.flags.0 & !(TcpFlags::PSH.0 | TcpFlags::ECE.0) == TcpFlags::ACK.0;
         let joinable = plain
             && packet.fragment.is_none()
             && usize::from(packet.network_offset) == IP
@@ -51,14 +66,20 @@ impl Segment {
             transport: packet.transport_offset,
             payload,
             end: end.unwrap_or_default(),
-            flags: tcp.flags,
+            upper,
             ipv4,
             partial: offload == Offload::Partial,
             joinable,
         })
     }
 
-    /// Offset in the frame of the TCP payload.
+    /// Whether it is a UDP datagram; otherwise it is a TCP segment.
+    #[must_use]
+    pub const fn is_udp(&self) -> bool {
+        matches!(self.upper, Upper::Udp)
+    }
+
+    /// Offset in the frame of the TCP or UDP payload.
     #[must_use]
     pub const fn payload_start(&self) -> usize {
         self.payload as usize
@@ -66,6 +87,10 @@ impl Segment {
 
     fn payload_len(&self) -> u16 {
         self.end.saturating_sub(self.payload)
+    }
+
+    fn pushes(&self) -> bool {
+        matches!(self.upper, Upper::Tcp(flags) if flags.contains(TcpFlags::PSH))
     }
 
     /// Addresses and ports, as they stand in the frame.
@@ -82,13 +107,17 @@ impl Segment {
             return false;
         };
         let header = !self.ipv4 || (Sum::ZERO.bytes(ip).checksum() == 0 && field(ip, 10) != 0xffff);
-        header && (self.partial || (field(upper, 16) != 0xffff && self.sum(frame, upper) == 0xffff))
+        // 0 and 0xffff are one number: TCP writes the first, UDP the second, since its 0 means that there is no checksum.
+        let never = if self.is_udp() { 0 } else { 0xffff };
+        header
+            && (self.partial
+                || (field(upper, self.upper.checksum()) != never && self.sum(frame, upper) == 0xffff))
     }
 
     fn sum(&self, frame: &[u8], upper: &[u8]) -> u16 {
         let len = u32::try_from(upper.len()).unwrap_or(u32::MAX);
         let Some((source, destination)) = self.addresses(frame) else { return 0 };
-        let pseudo = checksum::pseudo_header(source, destination, protocol::TCP, len);
+        let pseudo = checksum::pseudo_header(source, destination, self.upper.protocol(), len);
         pseudo.with(Sum::ZERO.bytes(upper)).folded()
     }
 
@@ -106,19 +135,37 @@ impl Segment {
     }
 }
 
+impl Upper {
+    const fn protocol(self) -> u8 {
+        match self {
+            Self::Tcp(_) => protocol::TCP,
+            Self::Udp => protocol::UDP,
+        }
+    }
+
+    /// Offset of the checksum in the header.
+    const fn checksum(self) -> usize {
+        match self {
+            Self::Tcp(_) => 16,
+            Self::Udp => 6,
+        }
+    }
+}
+
 /// Segments of one flow that follow each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Train {
     first: Segment,
     /// Payload of every segment but the last, in bytes.
     size: u16,
-    /// What the next segment must carry.
+    /// What the next segment must carry; 0 of UDP.
     sequence: u32,
     identification: u16,
     segments: u16,
     /// Bytes of IP packet, all together.
     ip_len: u32,
-    last_flags: TcpFlags,
+    /// The last one carries PSH.
+    pushed: bool,
     /// Nothing follows a shorter segment or a PSH.
     open: bool,
 }
@@ -127,18 +174,18 @@ impl Train {
     /// A train of one segment, if others may follow it. Its checksum is not verified until one does.
     #[must_use]
     pub fn begin(frame: &[u8], segment: Segment) -> Option<Self> {
-        let open = segment.joinable && !segment.flags.contains(TcpFlags::PSH);
-        let tcp = frame.get(usize::from(segment.transport)..).filter(|_| open)?;
+        let open = segment.joinable && !segment.pushes();
+        let upper = frame.get(usize::from(segment.transport)..).filter(|_| open)?;
         let size = segment.payload_len();
         let identification = if segment.ipv4 { field(frame.get(IP..)?, 4) } else { 0 };
         Some(Self {
             first: segment,
             size,
-            sequence: long(tcp, 4)?.wrapping_add(size.into()),
+            sequence: if segment.is_udp() { 0 } else { long(upper, 4)?.wrapping_add(size.into()) },
             identification: identification.wrapping_add(1),
             segments: 1,
             ip_len: u32::from(segment.end.saturating_sub(crate::NETWORK_OFFSET)),
-            last_flags: segment.flags,
+            pushed: false,
             open,
         })
     }
@@ -146,7 +193,7 @@ impl Train {
     /// Whether a segment belongs to the flow of the train, which `head` began.
     #[must_use]
     pub fn is_of_flow(&self, head: &[u8], frame: &[u8], segment: &Segment) -> bool {
-        self.first.ipv4 == segment.ipv4
+        (self.first.ipv4, self.first.is_udp()) == (segment.ipv4, segment.is_udp())
             && segment.flow(frame).is_some_and(|flow| self.first.flow(head) == Some(flow))
     }
 
@@ -161,13 +208,13 @@ impl Train {
             && self.continues(head, frame, segment)
             && (self.segments > 1 || self.first.is_sound(head))
             && segment.is_sound(frame);
-        self.open = fits && len == self.size && !segment.flags.contains(TcpFlags::PSH);
+        self.open = fits && len == self.size && !segment.pushes();
         if fits {
             self.sequence = self.sequence.wrapping_add(len.into());
             self.identification = self.identification.wrapping_add(1);
             self.segments += 1;
             self.ip_len += u32::from(len);
-            self.last_flags = segment.flags;
+            self.pushed = segment.pushes();
         }
         fits
     }
@@ -181,22 +228,29 @@ impl Train {
     /// What is left to do on the joined frame.
     #[must_use]
     pub const fn offload(&self) -> Offload {
-        let kind = if self.first.ipv4 { GsoKind::Tcp4 } else { GsoKind::Tcp6 };
+        let kind = match self.first.upper {
+            Upper::Udp => GsoKind::Udp,
+            Upper::Tcp(_) if self.first.ipv4 => GsoKind::Tcp4,
+            Upper::Tcp(_) => GsoKind::Tcp6,
+        };
         Offload::Segments { kind, size: self.size, ecn: false }
     }
 
     /// The virtio-net header of the joined frame.
     #[must_use]
-    pub fn vnet(&self) -> crate::VnetHeader {
-        let gso_type =
-            if self.first.ipv4 { crate::VnetHeader::GSO_TCPV4 } else { crate::VnetHeader::GSO_TCPV6 };
-        crate::VnetHeader {
-            flags: crate::VnetHeader::NEEDS_CSUM,
+    pub fn vnet(&self) -> VnetHeader {
+        let gso_type = match self.first.upper {
+            Upper::Udp => VnetHeader::GSO_UDP_L4,
+            Upper::Tcp(_) if self.first.ipv4 => VnetHeader::GSO_TCPV4,
+            Upper::Tcp(_) => VnetHeader::GSO_TCPV6,
+        };
+        VnetHeader {
+            flags: VnetHeader::NEEDS_CSUM,
             gso_type,
             hdr_len: self.first.payload,
             gso_size: self.size,
             csum_start: self.first.transport,
-            csum_offset: 16,
+            csum_offset: if self.first.is_udp() { 6 } else { 16 },
         }
     }
 
@@ -214,14 +268,16 @@ impl Train {
         } else {
             checksum::write_field(ip, 4, ip_len.saturating_sub(40));
         }
-        let Some(tcp) = ip.get_mut(header..) else { return };
-        if let Some(flags) = tcp.get_mut(13) {
-            *flags |= self.last_flags.0 & TcpFlags::PSH.0;
+        let Some(upper) = ip.get_mut(header..) else { return };
+        let upper_len = self.ip_len - u32::try_from(header).unwrap_or_default();
+        if self.first.is_udp() {
+            checksum::write_field(upper, 4, u16::try_from(upper_len).unwrap_or(u16::MAX));
+        } else if let Some(flags) = upper.get_mut(13).filter(|_| self.pushed) {
+            *flags |= TcpFlags::PSH.0;
         }
         let Some((source, destination)) = self.first.addresses(head) else { return };
-        let upper_len = self.ip_len - u32::try_from(header).unwrap_or_default();
-        let pseudo = checksum::pseudo_header(source, destination, protocol::TCP, upper_len);
-        checksum::write_field(tcp, 16, pseudo.folded());
+        let pseudo = checksum::pseudo_header(source, destination, self.first.upper.protocol(), upper_len);
+        checksum::write_field(upper, self.first.upper.checksum(), pseudo.folded());
     }
 
     /// Whether every header says what the head's says, and what counts up has counted up by one segment.
@@ -241,14 +297,23 @@ impl Train {
             same(0..IP + 4) && same(IP + 6..IP + 40)
         };
         let psh = |flags: TcpFlags| flags.0 & !TcpFlags::PSH.0;
-        same_place
-            && network
-            && same(transport..transport + 4)
-            && theirs.get(transport..).and_then(|tcp| long(tcp, 4)) == Some(self.sequence)
-            && same(transport + 8..transport + 13)
-            && psh(segment.flags) == psh(self.first.flags)
-            && same(transport + 14..transport + 16)
-            && same(transport + 18..headers)
+        let (ours, theirs) = (ours.get(transport..), theirs.get(transport..));
+        let upper = match (self.first.upper, segment.upper) {
+            (Upper::Tcp(first), Upper::Tcp(flags)) => {
+                theirs.and_then(|tcp| long(tcp, 4)) == Some(self.sequence)
+                    && same(transport + 8..transport + 13)
+                    && psh(flags) == psh(first)
+                    && same(transport + 14..transport + 16)
+                    && same(transport + 18..headers)
+            }
+            // A length that is not the datagram's own would not be restored.
+            (Upper::Udp, Upper::Udp) => {
+                let says = |udp: Option<&[u8]>, len: u16| udp.is_some_and(|udp| field(udp, 4) == len + 8);
+                says(ours, self.size) && says(theirs, segment.payload_len())
+            }
+            _ => false,
+        };
+        same_place && network && same(transport..transport + 4) && upper
     }
 }
 

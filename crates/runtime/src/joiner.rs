@@ -1,4 +1,5 @@
-//! Generic receive offload (GRO) on the way out: segments of one flow that a burst brought leave as one frame.
+//! Generic receive offload (GRO) on the way out: segments, or datagrams, of one flow that a burst brought leave as one
+//! frame.
 //!
 //! Works on the queue of one port when the burst is handed on, so that each frame has been judged and counted by itself.
 //! A flow's frames keep their order: whatever cannot be joined ends the train of its flow. Owned by one worker; allocates

@@ -14,9 +14,13 @@ use crate::outlet::Outlet;
 
 const CAN: Capabilities = Capabilities { checksum: true, tso: true, uso: true };
 
+/// The first flow of datagrams.
+const UDP: u16 = 100;
+
 /// What a sender does next in one of its flows.
 #[derive(Clone, Copy, Debug)]
 struct Send {
+    /// From [`UDP`] on, datagrams.
     flow: u16,
     len: usize,
     psh: bool,
@@ -25,15 +29,18 @@ struct Send {
 }
 
 fn sends() -> impl Strategy<Value = Vec<Send>> {
-    let one = (0_u16..4, prop_oneof![4 => Just(700_usize), 1 => 0_usize..700], any::<[bool; 8]>()).prop_map(
-        |(flow, len, [psh, psh2, psh3, fin, fin2, fin3, lost, lost2])| Send {
+    let one = (
+        prop_oneof![0_u16..4, UDP..UDP + 2],
+        prop_oneof![4 => Just(700_usize), 1 => 0_usize..700],
+        any::<[bool; 8]>(),
+    )
+        .prop_map(|(flow, len, [psh, psh2, psh3, fin, fin2, fin3, lost, lost2])| Send {
             flow,
             len,
             psh: psh && psh2 && psh3,
             fin: fin && fin2 && fin3,
             lost: lost && lost2,
-        },
-    );
+        });
     proptest::collection::vec(one, 2..Burst::MAX_FRAMES)
 }
 
@@ -53,17 +60,20 @@ fn frames(sends: &[Send]) -> Vec<Vec<u8>> {
             ..Default::default()
         };
         let ip = etherparse::IpHeaders::Ipv4(ip, etherparse::Ipv4Extensions::default());
-        let mut tcp = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
-            .ip(ip)
-            .tcp(1000 + send.flow, 2000, *sequence, 0xffff)
-            .ack(7);
-        if send.psh {
-            tcp = tcp.psh();
+        let ip = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ip(ip);
+        let payload = vec![send.flow.to_be_bytes()[1]; send.len];
+        if send.flow >= UDP {
+            ip.udp(1000 + send.flow, 2000).write(&mut frame, &payload).unwrap();
+        } else {
+            let mut tcp = ip.tcp(1000 + send.flow, 2000, *sequence, 0xffff).ack(7);
+            if send.psh {
+                tcp = tcp.psh();
+            }
+            if send.fin {
+                tcp = tcp.fin();
+            }
+            tcp.write(&mut frame, &payload).unwrap();
         }
-        if send.fin {
-            tcp = tcp.fin();
-        }
-        tcp.write(&mut frame, &vec![send.flow.to_be_bytes()[1]; send.len]).unwrap();
         *identification = identification.wrapping_add(1);
         *sequence = sequence.wrapping_add(u32::try_from(send.len).unwrap());
         if !send.lost {
@@ -90,12 +100,12 @@ fn by_flow(frames: impl IntoIterator<Item = Vec<u8>>) -> BTreeMap<[u8; 2], Vec<V
 }
 
 /// What goes out, cut into wire packets again, and how many frames it went out in.
-fn send_out(sent: &[Vec<u8>]) -> (Vec<Vec<u8>>, usize) {
+fn send_out(sent: &[Vec<u8>], can: Capabilities) -> (Vec<Vec<u8>>, usize) {
     let (mut outlet, mut queue) = (Outlet::default(), Vec::new());
     for (at, frame) in sent.iter().enumerate() {
         let (packet, to) = (ip_of(frame), PortKey::Eni(EniKey(1)));
         let delivery = Delivery { to, packet, offload: Offload::None, fragment: None };
-        outlet.prepare(Place::Burst(at), &mut frame.clone(), &delivery, CAN, &mut queue);
+        outlet.prepare(Place::Burst(at), &mut frame.clone(), &delivery, can, &mut queue);
     }
     let frames: Vec<&[u8]> = sent.iter().map(Vec::as_slice).collect();
     outlet.join(&mut queue, &frames);
@@ -125,18 +135,26 @@ proptest! {
     fn each_flow_arrives_as_it_was_sent(sends in sends()) {
         let sent = frames(&sends);
         prop_assume!(sent.len() > 1);
-        let (out, _) = send_out(&sent);
+        let (out, _) = send_out(&sent, CAN);
         prop_assert_eq!(by_flow(out), by_flow(sent));
     }
 }
 
 #[test]
 fn interleaved_transfers_leave_in_a_frame_each() {
-    let full = |flow| Send { flow, len: 700, psh: false, fin: false, lost: false };
-    let sends: Vec<_> = (0..60).map(|n| full(n % 3)).collect();
-    let sent = frames(&sends);
-    let (out, count) = send_out(&sent);
-    assert_eq!((count, out.len()), (3, 60));
+    for (udp, uso, expected) in [(false, true, 3), (true, true, 3), (true, false, 60), (false, false, 3)] {
+        let full = |flow| Send {
+            flow: flow + if udp { UDP } else { 0 },
+            len: 700,
+            psh: false,
+            fin: false,
+            lost: false,
+        };
+        let sends: Vec<_> = (0..60).map(|n| full(n % 3)).collect();
+        let sent = frames(&sends);
+        let (out, count) = send_out(&sent, Capabilities { uso, ..CAN });
+        assert_eq!((count, out.len()), (expected, 60), "UDP {udp}, taken {uso}");
+    }
 }
 
 #[test]
@@ -144,6 +162,6 @@ fn many_flows_are_not_too_many() {
     let full = |flow| Send { flow, len: 700, psh: false, fin: false, lost: false };
     let sends: Vec<_> = (0..60).map(|n| full(n % 30)).collect();
     let sent = frames(&sends);
-    let (out, _) = send_out(&sent);
+    let (out, _) = send_out(&sent, CAN);
     assert_eq!(by_flow(out), by_flow(sent));
 }

@@ -17,7 +17,7 @@ pub(crate) struct Planned {
     pub(crate) vnet: VnetHeader,
     /// Packets on the wire that it stands for.
     pub(crate) packets: u32,
-    /// Set for a TCP segment that a port might take as part of a larger frame.
+    /// Set for a TCP segment or UDP datagram that the port might take as part of a larger frame.
     pub(crate) segment: Option<Segment>,
 }
 
@@ -114,8 +114,9 @@ impl Outlet {
                 queue.push(whole(place, Offload::None, packet));
             }
             (Offload::Valid, None) if !can.checksum => queue.push(whole(place, Offload::None, packet)),
-            (offload, None) if can.checksum && can.tso => {
+            (offload, None) if can.checksum && (can.tso || can.uso) => {
                 let segment = Segment::of(frame.len(), packet, offload);
+                let segment = segment.filter(|segment| if segment.is_udp() { can.uso } else { can.tso });
                 queue.push(Planned { segment, ..whole(place, offload, packet) });
             }
             (offload, None) => queue.push(whole(place, offload, packet)),

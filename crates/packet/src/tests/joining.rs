@@ -16,15 +16,27 @@ fn transfer(v6: bool, flags: u8, options: &[u8], payload: &[u8], size: u16) -> V
     cut(&frame, v6, size)
 }
 
+/// Datagrams of one flow, as a sender without offloads makes them.
+fn datagrams(v6: bool, payload: &[u8], size: u16) -> Vec<Vec<u8>> {
+    let upper = udp(payload);
+    let mut frame = if v6 { v6_frame(17, &upper) } else { V4::new(17, &upper).fragment(DF).frame() };
+    make_partial(&mut frame);
+    cut(&frame, v6, size)
+}
+
 fn cut(frame: &[u8], v6: bool, size: u16) -> Vec<Vec<u8>> {
-    let kind = if v6 { GsoKind::Tcp6 } else { GsoKind::Tcp4 };
+    let kind = match ip(frame).protocol {
+        17 => GsoKind::Udp,
+        _ if v6 => GsoKind::Tcp6,
+        _ => GsoKind::Tcp4,
+    };
     let mut wire = Vec::new();
     segment(frame, &ip(frame), kind, size, &mut Vec::new(), &mut |part| wire.push(part.to_vec()));
     wire
 }
 
 fn shape(frame: &[u8]) -> Segment {
-    Segment::of(frame.len(), &ip(frame), Offload::None).expect("TCP")
+    Segment::of(frame.len(), &ip(frame), Offload::None).expect("TCP or UDP")
 }
 
 /// The frames that go out instead of `wire`, in order.
@@ -91,6 +103,92 @@ proptest! {
         let joined = join(&wire);
         prop_assert_eq!(apart(&joined, v6), wire, "nothing is repaired, nothing reordered");
     }
+
+    #[test]
+    fn datagrams_joined_and_cut_again_are_the_same(
+        v6: bool,
+        payload in proptest::collection::vec(any::<u8>(), 1..20_000),
+        size in 1_u16..2_000,
+        damage in proptest::option::of((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1_u8..)),
+    ) {
+        let most = usize::from(size) * 60;
+        let mut wire = datagrams(v6, &payload[..payload.len().min(most)], size);
+        if let Some((frame, byte, bits)) = damage {
+            let frame = frame.get_mut(&mut wire);
+            let (start, end) = (if v6 { 58 } else { 38 }, frame.len());
+            frame[start + byte.index(end - start)] ^= bits;
+        }
+        // Damage to its length makes a datagram one that the parser refuses.
+        prop_assume!(wire.iter().all(|frame| crate::parse(frame).is_ok()));
+        let joined = join(&wire);
+        prop_assert_eq!(apart(&joined, v6), wire, "nothing is repaired, nothing reordered");
+    }
+}
+
+#[test]
+fn datagrams_of_a_flow_become_one_frame() {
+    for v6 in [false, true] {
+        for (payload, count) in [(64 * 60, 60), (64 * 60 - 1, 60), (64 * 59 + 1, 60), (65, 2)] {
+            let wire = datagrams(v6, &vec![7; payload], 64);
+            let joined = join(&wire);
+            assert_eq!((wire.len(), joined.len()), (count, 1), "{payload}");
+            assert!(checksum::header_is_valid(&joined[0].0, &ip(&joined[0].0)));
+        }
+    }
+}
+
+#[test]
+fn a_different_datagram_ends_the_train() {
+    let wire = datagrams(false, &[7; 600], 100);
+    let joins_after = |change: Change| {
+        let mut wire = wire.clone();
+        change(&mut wire[1]);
+        let packet = ip(&wire[1]);
+        let partial = checksum::pseudo_header(packet.source, packet.destination, 17, packet.transport_len());
+        checksum::write_field(&mut wire[1][34..], 6, partial.folded());
+        checksum::complete(&mut wire[1], &packet);
+        checksum::seal_ipv4_header(&mut wire[1][14..], 20);
+        let mut train = Train::begin(&wire[0], shape(&wire[0])).unwrap();
+        train.join(&wire[0], &wire[1], shape(&wire[1]))
+    };
+    assert!(joins_after(|_| {}), "the control");
+    let changes: [(&str, Change); 9] = [
+        ("source MAC", |f| f[11] ^= 1),
+        ("ECN", |f| f[15] ^= 3),
+        ("identification", |f| f[19] ^= 1),
+        ("the same identification again", |f| f[19] -= 1),
+        ("DF", |f| f[20] ^= 0x40),
+        ("TTL", |f| f[22] -= 1),
+        ("source port", |f| f[35] ^= 1),
+        ("destination port", |f| f[37] ^= 1),
+        ("padding", |f| f.push(0)),
+    ];
+    for (what, change) in changes {
+        assert!(!joins_after(change), "{what}");
+    }
+}
+
+#[test]
+fn a_datagram_without_a_checksum_or_with_a_wrong_one_is_not_joined() {
+    let wire = datagrams(false, &[7; 300], 100);
+    let changes: [Change; 3] = [|f| f[40..42].fill(0), |f| f[41] ^= 1, |f| *f.last_mut().unwrap() ^= 1];
+    for (damaged, change) in [0, 1].into_iter().flat_map(|at| changes.map(|change| (at, change))) {
+        let mut wire = wire.clone();
+        change(&mut wire[damaged]);
+        let mut train = Train::begin(&wire[0], shape(&wire[0])).unwrap();
+        assert!(!train.join(&wire[0], &wire[1], shape(&wire[1])), "frame {damaged}");
+    }
+}
+
+/// TCP and UDP of the same addresses and ports are two flows.
+#[test]
+fn protocols_do_not_mix() {
+    let (tcp, udp) = (transfer(false, ACK, &[], &[7; 300], 100), datagrams(false, &[7; 300], 100));
+    let train = Train::begin(&tcp[0], shape(&tcp[0])).unwrap();
+    assert!(train.is_of_flow(&tcp[0], &tcp[1], &shape(&tcp[1])));
+    let mut twin = udp[1].clone();
+    twin[26..38].copy_from_slice(&tcp[0][26..38]);
+    assert!(!train.is_of_flow(&tcp[0], &twin, &shape(&udp[1])));
 }
 
 #[test]
