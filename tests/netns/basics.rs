@@ -4,15 +4,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use palisade_tests::sockets::{self, Attempt, Conversation, Echo};
-use palisade_tests::{Bed, Policy, PortKind, Setup, tool};
+use palisade_tests::{Bed, Mode, Policy, PortKind, Setup, tool};
 
 const KINDS: [PortKind; 2] = [PortKind::Tap, PortKind::Packet];
 const ALL_OUT: &[&str] = &["all to 0.0.0.0/0", "all to ::/0"];
 
 #[test]
 fn ping_crosses_subnets_and_stays_inside_one_over_both_families_and_all_port_kinds() {
-    for (a, b) in KINDS.into_iter().flat_map(|a| KINDS.map(|b| (a, b))) {
-        let bed = Bed::start(Setup::new(a, b), &Policy::open());
+    let kinds = KINDS.into_iter().flat_map(|a| KINDS.map(|b| (a, b)));
+    for ((a, b), mode) in kinds.zip(Mode::ALL) {
+        let bed = Bed::start(Setup::new(a, b).in_mode(mode), &Policy::open());
         for (from, to) in [("a", "b"), ("b", "a"), ("a", "c"), ("c", "b")] {
             for ipv6 in [false, true] {
                 let target = bed.guest(to).address(ipv6);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use palisade_tests::frame::{self, Ends};
 use palisade_tests::sockets::bind_udp;
 use palisade_tests::wire::{Injector, Mark, SILENCE, SOON, Sniffer};
-use palisade_tests::{Bed, Policy, PortKind, Setup};
+use palisade_tests::{Bed, Mode, Policy, Setup};
 
 use crate::probe::router_mac;
 
@@ -16,7 +16,7 @@ const PORT: u16 = 7000;
 const PIECES: usize = 4;
 
 fn beds(policy: &Policy) -> impl Iterator<Item = Bed> {
-    [PortKind::Tap, PortKind::Packet].into_iter().map(move |kind| Bed::start(Setup::new(kind, kind), policy))
+    Mode::with_kinds().map(move |(kind, mode)| Bed::start(Setup::new(kind, kind).in_mode(mode), policy))
 }
 
 /// A datagram from a to b, each of whose fragments carries its mark.

@@ -4,16 +4,16 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use palisade_tests::wire::{Injector, SILENCE, SOON, Sniffer};
-use palisade_tests::{Bed, Policy, PortKind, Setup, tool};
+use palisade_tests::{Bed, Mode, Policy, Setup, tool};
 
 use crate::probe::router_mac;
 
 /// `a` sends up to 9,001 bytes, `b` and `c` take 1,500.
 fn beds(policy: &Policy) -> impl Iterator<Item = Bed> {
-    [PortKind::Tap, PortKind::Packet].into_iter().map(move |kind| {
+    Mode::with_kinds().map(move |(kind, mode)| {
         let setup =
             Setup::new(kind, kind).with("b", |plan| plan.mtu = 1500).with("c", |plan| plan.mtu = 1500);
-        Bed::start(setup, policy)
+        Bed::start(setup.in_mode(mode), policy)
     })
 }
 

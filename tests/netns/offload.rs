@@ -2,7 +2,7 @@
 
 use palisade_tests::frame::{self, Ends};
 use palisade_tests::wire::{self, Mark, VnetHeader};
-use palisade_tests::{Bed, Policy, PortKind, Setup};
+use palisade_tests::{Bed, Mode, Policy, PortKind, Setup};
 
 use crate::probe::{Control, PORT, Probe};
 
@@ -86,8 +86,7 @@ fn a_denied_port_is_denied_with_any_header() {
 }
 
 fn beds() -> impl Iterator<Item = (Bed, PortKind)> {
-    let kinds = [PortKind::Tap, PortKind::Packet];
-    kinds.into_iter().map(|kind| (Bed::start(Setup::new(kind, kind), &policy()), kind))
+    Mode::with_kinds().map(|(kind, mode)| (Bed::start(Setup::new(kind, kind).in_mode(mode), &policy()), kind))
 }
 
 /// Sends a datagram with a header; its mark, or `None` if the guest's own kernel refused.

@@ -1,4 +1,4 @@
-//! Files that must arrive as they were sent, over every combination of port kinds and offload settings.
+//! Files that must arrive as they were sent, over every combination of port kinds and offload settings, in every mode.
 
 use std::fs::File;
 use std::io;
@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use palisade_tests::{Bed, Policy, PortKind, Setup, tool};
+use palisade_tests::{Bed, Mode, Policy, PortKind, Setup, tool};
 
 const KINDS: [PortKind; 2] = [PortKind::Tap, PortKind::Packet];
 
@@ -59,15 +59,20 @@ fn a_file_arrives_whole_in_packets_of_1500_bytes() {
     }
 }
 
+/// Every mode with some of the settings; which with which differs from caller to caller.
 fn transfers(a: PortKind, b: PortKind, mtu: u16) {
-    for settings in SETTINGS {
+    let first =
+        usize::from(a == PortKind::Tap) + 2 * usize::from(b == PortKind::Tap) + usize::from(mtu == 1500);
+    let modes = Mode::ALL.into_iter().cycle().skip(first);
+    for (settings, mode) in SETTINGS.into_iter().zip(modes) {
         let setup = Setup::new(a, b)
+            .in_mode(mode)
             .with("a", |plan| (plan.mtu, plan.offload) = (mtu, settings.ports.0))
             .with("b", |plan| (plan.mtu, plan.offload) = (mtu, settings.ports.1));
         let bed = Bed::start(setup, &Policy::open());
         bed.guest("a").set_offloads(settings.guests.0);
         bed.guest("b").set_offloads(settings.guests.1);
-        let what = format!("{a:?} to {b:?}, MTU {mtu}, {settings:?}");
+        let what = format!("{a:?} to {b:?}, MTU {mtu}, {settings:?}, {mode:?}");
         transfer(&bed, &what);
     }
 }

@@ -23,6 +23,41 @@ pub struct Setup {
     pub service: bool,
     /// Further options of `palisade run`.
     pub options: Vec<String>,
+    /// Which of the daemon's short cuts are on.
+    pub mode: Mode,
+}
+
+/// Short cuts of the daemon, none of which may make a difference to what arrives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mode {
+    /// Verdicts of flows are kept.
+    pub flow_cache: bool,
+    /// Segments and datagrams of a flow leave together.
+    pub gro: bool,
+    /// Worker threads.
+    pub workers: u8,
+}
+
+impl Mode {
+    /// Both short cuts, each alone, and none; one worker and two.
+    pub const ALL: [Self; 4] = [
+        Self { flow_cache: true, gro: true, workers: 2 },
+        Self { flow_cache: false, gro: false, workers: 1 },
+        Self { flow_cache: true, gro: false, workers: 1 },
+        Self { flow_cache: false, gro: true, workers: 2 },
+    ];
+
+    /// Each kind of port with everything on and with everything off.
+    pub fn with_kinds() -> impl Iterator<Item = (PortKind, Self)> {
+        let [on, off, ..] = Self::ALL;
+        [PortKind::Tap, PortKind::Packet].into_iter().flat_map(move |kind| [(kind, on), (kind, off)])
+    }
+
+    fn toml(self) -> String {
+        let Self { flow_cache, gro, workers } = self;
+        let flows = if flow_cache { 65_536 } else { 0 };
+        format!("[daemon]\nworkers = {workers}\nflow_cache = {flows}\ngro = {gro}\n\n")
+    }
 }
 
 impl Setup {
@@ -32,7 +67,7 @@ impl Setup {
         let plan =
             |name, subnet, kind, host| GuestPlan { name, subnet, kind, host, mtu: 9001, offload: true };
         let guests = vec![plan("a", "web", a, 10), plan("b", "data", b, 10), plan("c", "web", a, 11)];
-        Self { guests, service: false, options: Vec::new() }
+        Self { guests, service: false, options: Vec::new(), mode: Mode::ALL[0] }
     }
 
     /// All guests on TAPs.
@@ -52,6 +87,13 @@ impl Setup {
     #[must_use]
     pub fn with_options(mut self, options: &[&str]) -> Self {
         self.options = options.iter().map(|&option| option.to_owned()).collect();
+        self
+    }
+
+    /// In another mode.
+    #[must_use]
+    pub fn in_mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
         self
     }
 
@@ -156,6 +198,7 @@ impl Bed {
         for (name, number) in [("web", 1), ("data", 2)] {
             text.push_str(&subnet_toml(name, number, policy.has_acl(name)));
         }
+        text.push_str(&self.setup.mode.toml());
         text.push_str(&policy.toml());
         self.guests.iter().for_each(|guest| text.push_str(&eni_toml(guest)));
         self.service.iter().for_each(|service| text.push_str(&service_toml(service)));

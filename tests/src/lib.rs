@@ -17,7 +17,7 @@ pub mod sockets;
 pub mod tool;
 pub mod wire;
 
-pub use bed::{Bed, Setup};
+pub use bed::{Bed, Mode, Setup};
 pub use daemon::Daemon;
 pub use guest::{Guest, PortKind};
 pub use netns::Netns;
