@@ -162,6 +162,12 @@ impl Bed {
         self.daemon.as_ref().expect("the test has not stopped it")
     }
 
+    /// Which of the daemon's short cuts are on.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.setup.mode
+    }
+
     /// A guest by name.
     #[must_use]
     pub fn guest(&self, name: &str) -> &Guest {
@@ -253,7 +259,7 @@ impl Drop for Directory {
 }
 
 /// Waits until `eth0` is up and no address of it is still being probed for duplicates.
-fn await_addresses(netns: &Netns) {
+pub(crate) fn await_addresses(netns: &Netns) {
     let start = Instant::now();
     loop {
         let all = netns.ip("address show dev eth0");

@@ -9,6 +9,7 @@
 
 pub mod bed;
 pub mod daemon;
+pub mod fabric;
 pub mod frame;
 pub mod guest;
 pub mod netns;
@@ -19,6 +20,7 @@ pub mod wire;
 
 pub use bed::{Bed, Mode, Setup};
 pub use daemon::Daemon;
+pub use fabric::Fabric;
 pub use guest::{Guest, PortKind};
 pub use netns::Netns;
 pub use policy::Policy;
