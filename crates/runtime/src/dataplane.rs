@@ -44,10 +44,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// Workers that suit the machine.
+    /// Workers that suit the machine: two if they can run at the same time, so that the two directions of bulk traffic do not
+    /// wait for each other. More would take CPUs that the guests need.
     #[must_use]
     pub fn suitable_workers() -> usize {
-        1
+        std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(2))
     }
 }
 
