@@ -149,24 +149,29 @@ def _range(ports: Ports) -> str:
 def _flows_of_acl(entries: tuple[Entry, ...], table: int, way: str) -> Iterable[str]:
     for number, entry in enumerate(entries, 1):
         then = f"goto_table:{table + 1}" if entry.allow else "drop"
-        match = (
-            f"{entry.protocol},{NW[way]}={entry.block},{_masked(entry.ports)}" if entry.ports else f"ip,{NW[way]}={entry.block}"
-        )
-        yield f"table={table},priority={30000 - number},{match},actions={then}"
+        for ports in masks(entry.ports) if entry.ports else ("",):
+            match = f"{entry.protocol if entry.ports else 'ip'},{NW[way]}={entry.block}{ports}"
+            yield f"table={table},priority={30000 - number},{match},actions={then}"
 
 
 def _flows_of_group(rules: tuple[Rule, ...], table: int, zone: int, way: str, then: str) -> Iterable[str]:
     for state in ("+est", "+rel"):
         yield f"table={table},priority=30000,ct_state={state}+trk,ip,actions={then}"
     for number, rule in enumerate(rules, 1):
-        match = f"{rule.protocol},{NW[way]}={rule.block},{_masked(rule.ports)}"
-        yield f"table={table},priority={30000 - number},ct_state=+new+trk,{match},actions=ct(commit,zone={zone}),{then}"
+        for ports in masks(rule.ports):
+            match = f"{rule.protocol},{NW[way]}={rule.block}{ports}"
+            yield f"table={table},priority={30000 - number},ct_state=+new+trk,{match},actions=ct(commit,zone={zone}),{then}"
 
 
-def _masked(ports: Ports) -> str:
-    size = ports[1] - ports[0] + 1
-    assert size & (size - 1) == 0 and ports[0] % size == 0, "an aligned power of two"
-    return f"tp_dst={ports[0]}" if size == 1 else f"tp_dst={ports[0]:#x}/{0x10000 - size:#x}"
+def masks(ports: Ports) -> Iterable[str]:
+    """A range as matches on a value under a mask, as few as there can be: a flow has no ranges."""
+    first, last = ports
+    while first <= last:
+        size = first & -first or 0x10000  # the largest block that begins here
+        while first + size - 1 > last:
+            size //= 2
+        yield f",tp_dst={first:#x}/{0x10000 - size:#x}"
+        first += size
 
 
 # --- Palisade ---------------------------------------------------------------------------------------------------------

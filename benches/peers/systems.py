@@ -285,4 +285,5 @@ def catalogue() -> list[System]:
         Nftables("nftset:1000", "nftables, maps and sets, 1,000+1,000", LARGE, dialects.nft_maps),
         Nftables("nft:1000", "nftables, lists, 1,000+1,000", LARGE, dialects.nft_lists),
         OpenVSwitch("ovs", "Open vSwitch, user space, 20+60", SMALL),
+        OpenVSwitch("ovs-afxdp", "Open vSwitch on AF_XDP, 20+60", SMALL, afxdp=True),
     ]
