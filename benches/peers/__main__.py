@@ -24,7 +24,7 @@ PAGE, CHART, README = ROOT / "docs/benchmarks.md", ROOT / "docs/benchmarks.svg",
 KEPT = ROOT / "target/bench/results.json"
 
 SMOKE = ["nft/tcp1", "palisade-tap/*", "palisade-packet/tcp1"]
-ALWAYS = ("ethtool", "ip", "iperf3", "taskset")
+ALWAYS = ("ethtool", "ip", "iperf3", "setpriv", "taskset")
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ BARS = {
     "nftset:1000": ("… maps, 1,000+1,000", "nft"),
     "nft:1000": ("… lists, 1,000+1,000", "nft"),
     "ovs": ("Open vSwitch 20+60", "ovs"),
+    "ovs-afxdp": ("… on AF_XDP", "ovs"),
     "palisade-tap": ("Palisade, TAPs 20+60", "own"),
     "palisade-tap:1000": ("Palisade, TAPs 1,000+1,000", "own"),
     "palisade-tap:low": ("Palisade, TAPs, low latency", "own"),

@@ -112,11 +112,12 @@ class Lab:
         return full
 
     def spawn(self, netns: str, name: str, words: Sequence[str], environment: dict[str, str] | None = None) -> Process:
-        """Starts a process in a namespace; what it says goes into a file of its name."""
+        """Starts a process in a namespace; what it says goes into a file of its name. It does not outlive this program, whatever
+        ends that."""
         log = self.directory / f"{netns}.{name}"
         with log.open("wb") as out:
             child = subprocess.Popen(
-                ["ip", "netns", "exec", netns, *words],
+                ["ip", "netns", "exec", netns, "setpriv", "--pdeathsig", "KILL", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

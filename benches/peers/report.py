@@ -139,7 +139,7 @@ SHOWN = ("tcp1", "tcp1_nooff", "udp_pps", "cps", "rr_same")
 
 def _summary(results: Results) -> str:
     """For the front page: a few systems and figures."""
-    systems = ("nft", "palisade-tap", "palisade-packet", "ovs", "nft:1000", "nftset:1000", "palisade-tap:1000")
+    systems = ("nft", "palisade-tap", "palisade-packet", "ovs", "ovs-afxdp", "nft:1000", "nftset:1000", "palisade-tap:1000")
     rows = []
     for system in systems:
         if system in results.systems():

@@ -268,6 +268,7 @@ class Palisade(System):
         return all(b"eth0" in shown.stdout for shown in routes) or self._packet
 
 
+ROUND_TRIPS = ("rr_same", "rr_split")
 SMALL, LARGE = (20, 60), (1000, 1000)
 BASE = "nft"  # what ratios are to
 
@@ -280,6 +281,9 @@ def catalogue() -> list[System]:
         Nftables(BASE, "nftables, 20+60 rules", SMALL, dialects.nft_lists),
         Palisade("palisade-tap", "Palisade on TAPs, 20+60", SMALL),
         Palisade("palisade-tap:1000", "Palisade on TAPs, 1,000+1,000", LARGE),
+        Palisade(
+            "palisade-tap:low", "Palisade on TAPs, 20+60, low latency", SMALL, daemon='latency = "low"', figures=ROUND_TRIPS
+        ),
         Palisade("palisade-packet", "Palisade on packet sockets, 20+60", SMALL, packet=True),
         Nftables("nftset", "nftables, maps and sets, 20+60", SMALL, dialects.nft_maps),
         Nftables("nftset:1000", "nftables, maps and sets, 1,000+1,000", LARGE, dialects.nft_maps),

@@ -37,6 +37,7 @@ def _of(system: str, base: str, **wanted: float) -> list[Target]:
 
 TARGETS = [
     *_of("palisade-tap", "nft", tcp1=0.55, tcp4=0.75, tcp1_nooff=1.5, udp_pps=1.7, cps=0.58, rr_same=1.55),
+    *_of("palisade-tap:low", "nft", rr_split=0.40),
     *_of("palisade-packet", "nft", tcp1=0.50, tcp1_nooff=1.2, udp_pps=1.3, cps=0.50, rr_same=1.65),
     *_of("palisade-tap:1000", "palisade-tap", tcp1=0.95, tcp4=0.95, tcp1_nooff=0.95, udp_pps=0.95, cps=0.95, rr_same=1.05),
     *_of("palisade-tap:1000", "nft:1000", tcp1=2.3, tcp1_nooff=15, cps=3, rr_same=0.3),

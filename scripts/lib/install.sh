@@ -8,7 +8,7 @@ PATH=$PATH:$TOOLS/bin:$TOOLS/venv/bin:/usr/sbin:/sbin
 declare -A DEBIAN_PACKAGE=(
     [arping]=iputils-arping [cc]=gcc [conntrack]=conntrack [curl]=curl [dig]=bind9-dnsutils [dnsmasq]=dnsmasq-base
     [ethtool]=ethtool [ip]=iproute2 [iperf3]=iperf3 [jq]=jq [nft]=nftables [nmap]=nmap [ovs-vswitchd]=openvswitch-switch
-    [ping]=iputils-ping [python3]=python3 [shellcheck]=shellcheck [taskset]=util-linux [tc]=iproute2
+    [ping]=iputils-ping [python3]=python3 [setpriv]=util-linux [shellcheck]=shellcheck [taskset]=util-linux [tc]=iproute2
     [tcpdump]=tcpdump [timeout]=coreutils [valgrind]=valgrind
 )
 
