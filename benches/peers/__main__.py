@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE, CHART, README = ROOT / "docs/benchmarks.md", ROOT / "docs/benchmarks.svg", ROOT / "README.md"
 KEPT = ROOT / "target/bench/results.json"
 
+ABOUT = "Measures Palisade and its peers on this machine, under one policy; a complete run writes docs/benchmarks.md anew."
 SMOKE = ["nft/tcp1", "palisade-tap/*", "palisade-packet/tcp1"]
 ALWAYS = ("ethtool", "ip", "iperf3", "setpriv", "taskset")
 
@@ -36,7 +37,8 @@ def main() -> int:
     if arguments.read:
         results = Results.load(arguments.read)
         tell(results, arguments.output)
-        document(results)
+        if not arguments.no_docs:
+            document(results)
         return 0
     plan = Plan.of(arguments.only, arguments.rounds, arguments.seconds)
     if arguments.needs:
@@ -47,7 +49,7 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     """The command line, with what the short forms stand for filled in."""
-    parser = argparse.ArgumentParser(prog="bench.sh", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="bench.sh", description=ABOUT, allow_abbrev=False)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--quick", action="store_true", help="3 rounds of 1 second, within 8 minutes")
     how.add_argument("--smoke", action="store_true", help="1 round of 1 second of a few figures: does it work?")
@@ -55,9 +57,9 @@ def parse() -> argparse.Namespace:
     how.add_argument(
         "--read", nargs="+", type=Path, metavar="FILE", help="measure nothing: tell and document what these files hold"
     )
-    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="how often (default 5)")
+    parser.add_argument("--rounds", type=positive, metavar="N", help="how often (default 5)")
     parser.add_argument(
-        "--seconds", type=positive, default=5, metavar="N", help="length of a TCP stream (default 5); others take at most 3 s"
+        "--seconds", type=positive, metavar="N", help="length of a TCP stream (default 5); others take at most 3 s"
     )
     parser.add_argument(
         "--only", action="append", default=[], metavar="SYSTEM/FIGURE", help="measure these; * and ? match; may be repeated"
@@ -66,10 +68,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--no-docs", action="store_true", help="leave docs/benchmarks.md, its chart and README.md as they are")
     parser.add_argument("--needs", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.rounds, arguments.seconds = 3, 1
+    rounds, seconds = (1, 1) if arguments.smoke else (3, 1) if arguments.quick else (5, 5)
+    arguments.rounds, arguments.seconds = arguments.rounds or rounds, arguments.seconds or seconds
     if arguments.smoke:
-        arguments.rounds, arguments.seconds, arguments.only = 1, 1, arguments.only or SMOKE
+        arguments.only = arguments.only or SMOKE
     if not (arguments.list or arguments.read) and not Plan.of(arguments.only, 1, 1).pairs:
         parser.error(f"nothing is called {' or '.join(arguments.only)}; --list shows what there is")
     return arguments
