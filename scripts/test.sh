@@ -80,10 +80,13 @@ deny() {
 prepare_unit() {
     need_root "the unit part"
     need_commands arping ethtool ip nft ping python3 tshark
+    need_module flowlogs_reader 5.0.1
+    need_module duckdb 2.0.0
 }
 
 unit() {
     step unit cargo test --locked --no-fail-fast --workspace --exclude palisade-tests --exclude palisade-fuzz --exclude palisade-benches
+    step readers readers
     RUSTFLAGS='--cfg palisade_loom -D warnings' step models \
         cargo test --locked --profile storm --target-dir target/models --lib -p palisade-conntrack -p palisade-publication
     step oracle-build cargo build --quiet --locked -p palisade
@@ -96,6 +99,12 @@ unit() {
 peers() {
     python3 -m unittest discover -s benches/peers 2>&1 | awk '{ print } /^Ran / { ran = $2 } { well = $0 == "OK" }
         END { if (well) printf "test result: ok. %d passed; 0 failed\n", ran; exit !well }'
+}
+
+# Published flow logs, read by readers that others wrote.
+readers() {
+    cargo build --quiet --locked -p palisade-flowlog --example publish
+    "$TOOLS/venv/bin/python" tests/flowlogs/readers.py target/debug/examples/publish
 }
 
 prepare_fuzz() { :; }

@@ -50,7 +50,15 @@ need_cargo_tool() {
 
 # need_wheel NAME VERSION: installs a program that pip has as a binary wheel into $TOOLS/venv.
 need_wheel() {
-    command -v "$1" >/dev/null && return
+    command -v "$1" >/dev/null || install_wheel "$1" "$2"
+}
+
+# need_module NAME VERSION: the same for a library; programs that use it run with $TOOLS/venv/bin/python.
+need_module() {
+    "$TOOLS/venv/bin/python" -c "import $1" 2>/dev/null || install_wheel "$1" "$2"
+}
+
+install_wheel() {
     local python=/usr/bin/python3
     [[ -x $python ]] || need_commands python3
     "$python" -c 'import ensurepip' 2>/dev/null || install_packages python3-venv

@@ -11,14 +11,18 @@
 
 mod aggregate;
 mod collector;
+#[cfg(feature = "parquet")]
+mod columns;
 mod deliver;
 mod description;
 mod directory;
 mod field;
 mod format;
 mod object;
+mod read;
 mod record;
 mod row;
+mod select;
 mod spool;
 mod stamp;
 mod subscription;
@@ -33,7 +37,9 @@ pub use directory::Directory;
 pub use field::{Field, Kind};
 pub use format::{Format, FormatError};
 pub use object::{Key, LARGEST, SLOT};
+pub use read::{Records, find};
 pub use record::{Content, Record};
 pub use row::{json, values};
+pub use select::{Selection, SelectionError};
 pub use spool::{Address, Lost, Segment, Spool, Store};
-pub use subscription::{Destination, FlowLog, Interval, LineTarget, Objects, Resource, Traffic};
+pub use subscription::{Destination, FileFormat, FlowLog, Interval, LineTarget, Objects, Resource, Traffic};

@@ -1,12 +1,12 @@
 //! What published objects are called, and their plain-text form (FL-71, FL-72, FL-73).
 
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use flate2::{Compression, GzBuilder};
 
 use crate::stamp::Stamp;
-use crate::subscription::Objects;
+use crate::subscription::{FileFormat, Objects};
 
 /// Seconds of the slots by which records are published.
 pub const SLOT: u32 = 300;
@@ -29,15 +29,13 @@ pub struct Key<'a> {
     pub slot: u32,
     /// Eight hexadecimal digits that tell the objects of a slot apart, the same for the same object.
     pub hash: &'a str,
-    /// What it ends with: `.log.gz`.
-    pub suffix: &'a str,
 }
 
 impl Key<'_> {
     /// The key, without a slash at its beginning.
     #[must_use]
     pub fn path(&self) -> String {
-        let Self { objects, account, region, log, slot, hash, suffix } = self;
+        let Self { objects, account, region, log, slot, hash } = self;
         let Stamp { year, month, day, hour, minute } = Stamp::of(*slot);
         let slash = if objects.prefix.is_empty() { "" } else { "/" };
         let mut path = format!("{}{slash}AWSLogs/", objects.prefix);
@@ -52,8 +50,22 @@ impl Key<'_> {
             let _ = write!(path, "{}{hour:02}/", if objects.hive_compatible { "hour=" } else { "" });
         }
         let stamp = format_args!("{year}{month:02}{day:02}T{hour:02}{minute:02}Z");
-        let _ = write!(path, "{account}_vpcflowlogs_{region}_{log}_{stamp}_{hash}{suffix}");
+        let _ =
+            write!(path, "{account}_vpcflowlogs_{region}_{log}_{stamp}_{hash}{}", objects.format.suffix());
         path
+    }
+}
+
+/// Writes a segment's text in the form that objects have.
+///
+/// # Errors
+///
+/// Those of the reader and the writer.
+pub(crate) fn write(format: FileFormat, text: impl BufRead, into: impl Write + Send) -> io::Result<()> {
+    match format {
+        FileFormat::PlainText => write_gzip(text, into),
+        #[cfg(feature = "parquet")]
+        FileFormat::Parquet => crate::columns::write(text, into),
     }
 }
 
@@ -80,7 +92,6 @@ mod tests {
             log: "fl-1234abcd",
             slot: 1_534_868_400,
             hash: "fe123456",
-            suffix: ".log.gz",
         };
         key.path()
     }
@@ -106,6 +117,13 @@ mod tests {
         let hive = Objects { hive_compatible: true, ..Objects::default() };
         assert_eq!(key(&hive), format!("{folder}/{name}"));
         assert_eq!(key(&Objects { per_hour: true, ..hive }), format!("{folder}/hour=16/{name}"));
+    }
+
+    #[cfg(feature = "parquet")]
+    #[test]
+    fn fl_73_parquet_keys() {
+        let parquet = Objects { format: FileFormat::Parquet, ..Objects::default() };
+        assert!(key(&parquet).ends_with("_20180821T1620Z_fe123456.log.parquet"));
     }
 
     /// FL-73; a segment delivered twice must be the same object.

@@ -133,6 +133,32 @@ pub struct Objects {
     pub hive_compatible: bool,
     /// Whether each hour has a folder.
     pub per_hour: bool,
+    /// How objects are written.
+    pub format: FileFormat,
+}
+
+/// How objects are written (FL-73).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileFormat {
+    /// Lines behind a header, compressed with gzip.
+    #[default]
+    PlainText,
+    /// Parquet, its columns compressed with gzip.
+    #[cfg(feature = "parquet")]
+    Parquet,
+}
+
+impl FileFormat {
+    /// What keys end with.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::PlainText => ".log.gz",
+            #[cfg(feature = "parquet")]
+            Self::Parquet => ".log.parquet",
+        }
+    }
 }
 
 /// Where lines of JSON go.

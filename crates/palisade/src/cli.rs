@@ -1,6 +1,7 @@
 //! The command line: what can be asked for and how it is explained.
 
 mod conns;
+mod flows;
 mod lint;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 pub(crate) use conns::{Action, Conns, Kill};
+pub(crate) use flows::{Flows, FlowsAction, Read};
 pub(crate) use lint::Lint;
 
 const AFTER_HELP: &str = "\
@@ -87,6 +89,7 @@ pub(crate) enum Command {
     Conns(Conns),
     Rules(Rules),
     Explain(Explain),
+    Flows(Flows),
     Reload(Reload),
     Scenario(Scenario),
     Completions(Completions),

@@ -10,6 +10,7 @@ mod compiled;
 mod control;
 mod daemon;
 mod failure;
+mod flows;
 mod lab;
 mod lint;
 mod logging;
@@ -55,6 +56,7 @@ fn execute(screen: &mut Screen, color: When, command: Command) -> io::Result<Exi
         Command::Conns(request) => ask::conns(screen, &request),
         Command::Rules(request) => ask::rules(screen, &request),
         Command::Explain(request) => ask::explain(screen, &request),
+        Command::Flows(request) => flows::flows(screen, &request),
         Command::Reload(request) => ask::reload(screen, &request),
         Command::Scenario(request) => scenario::play(screen, &request),
     }

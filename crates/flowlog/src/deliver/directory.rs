@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write as _};
 use std::path::Path;
 
-use crate::object::{Key, write_gzip};
+use crate::object::{self, Key};
 use crate::spool::{Address, Segment, sync_directory};
 use crate::subscription::Objects;
 
@@ -18,21 +18,20 @@ pub(super) fn put(address: &Address, root: &Path, objects: &Objects, segment: &S
         log: &address.log,
         slot: segment.slot,
         hash: &hash,
-        suffix: ".log.gz",
     };
     let object = root.join(key.path());
     let folder = object.parent().unwrap_or(root);
     fs::create_dir_all(folder)?;
     let draft = folder.join(format!(".{}-{hash}.draft", address.log));
-    write(segment, &draft).inspect_err(|_| drop(fs::remove_file(&draft)))?;
+    write(segment, objects, &draft).inspect_err(|_| drop(fs::remove_file(&draft)))?;
     fs::rename(&draft, &object)?;
     sync_directory(&object)
 }
 
-fn write(segment: &Segment, draft: &Path) -> io::Result<()> {
+fn write(segment: &Segment, objects: &Objects, draft: &Path) -> io::Result<()> {
     let text = BufReader::new(File::open(&segment.path)?);
     let mut out = BufWriter::new(File::create(draft)?);
-    write_gzip(text, &mut out)?;
+    object::write(objects.format, text, &mut out)?;
     out.flush()?;
     out.get_ref().sync_all()
 }
