@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tomllib
 from typing import Any
 
@@ -14,13 +13,20 @@ Table = dict[str, Any]
 SECTIONS = {"sg": "security_group", "acl": "network_acl", "pl": "prefix_list"}
 
 
+def copied(value: Any) -> Any:
+    """A copy of tables, several times as fast as `copy.deepcopy`."""
+    if isinstance(value, dict):
+        return {key: copied(one) for key, one in value.items()}
+    return [copied(one) for one in value] if isinstance(value, list) else value
+
+
 def merge(table: Table, patch: Table) -> None:
     """Lays a patch over a table: tables merge, everything else replaces."""
     for key, value in patch.items():
         if isinstance(table.get(key), dict) and isinstance(value, dict):
             merge(table[key], value)
         else:
-            table[key] = copy.deepcopy(value)
+            table[key] = copied(value)
 
 
 def apply(world: Table, text: str) -> None:

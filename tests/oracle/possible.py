@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Iterable, Optional
 
 import amend
@@ -15,7 +14,7 @@ MOST_GROUPS, MOST_RULES, MOST_ENTRIES = 5, 60, 20  # quotas of one ENI, group an
 
 def changed(tables: Table, text: Optional[str], patch: Optional[Table]) -> bool:
     """Whether a world may become what a change makes of it."""
-    after = copy.deepcopy(tables)
+    after = amend.copied(tables)
     try:
         if text:
             amend.apply(after, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -55,8 +54,8 @@ class Player:
 
     def __init__(self, world: Table, alike: bool = False) -> None:
         self.alike = alike  # whether what is said of a repeated packet must hold each time
-        self.tables = copy.deepcopy(world)
-        self.oracle = Oracle(World(copy.deepcopy(world)))
+        self.tables = amend.copied(world)
+        self.oracle = Oracle(World(amend.copied(world)))
 
     def play(self, step: Step) -> Seen:
         """One step; `Ambiguous` and `Unsupported` leave a packet without effect."""
@@ -77,7 +76,7 @@ class Player:
         return seen
 
     def _switch(self) -> None:
-        self.oracle.change(World(copy.deepcopy(self.tables)))
+        self.oracle.change(World(amend.copied(self.tables)))
 
     def _send(self, text_: str, repeat: int) -> Outcome:
         before = self.oracle.save()
