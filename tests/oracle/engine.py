@@ -27,6 +27,7 @@ class Failure:
     step: int
     expected: str
     seen: str
+    mode: str = ""  # of the engine, as docs/scenarios.md names them: with and without flow cache, on several workers
 
     @property
     def known(self) -> bool:
@@ -44,7 +45,7 @@ def play(paths: list[Path]) -> dict[Path, list[Failure]]:
         if report.get("error"):
             raise Invalid(f"{report['file']}: {report['error']}")
         found[Path(report["file"])] = [
-            Failure(one["step"] or 0, one["expected"], one["seen"]) for one in report["failures"]
+            Failure(one["step"] or 0, one["expected"], one["seen"], report["mode"]) for one in report["failures"]
         ]
     if len(found) != len(paths):
         raise Invalid(done.stderr.strip() or "the binary said nothing of some file")

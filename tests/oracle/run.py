@@ -83,7 +83,7 @@ def _keep(tally: Tally, path: Path, failure: engine.Failure, failures: Path) -> 
     kept = failures / path.name
     kept.write_text(path.read_text())
     tally.failing.append(kept)
-    tally.said.append(f"{kept}, step {failure.step}: expected {failure.expected}, saw {failure.seen[:200]}")
+    tally.said.append(f"{kept}, step {failure.step}, mode {failure.mode}: expected {failure.expected}, saw {failure.seen[:200]}")
 
 
 def batches(seed: int, packets: int) -> Iterator[list[int]]:

@@ -164,7 +164,8 @@ fn explain(out: &mut dyn io::Write, file: &Path, result: &Result<Report, Scenari
         Ok(report) => report,
         Err(error) => return writeln!(out, "\n{BAD}error:{BAD:#} {}", error.to_string().trim_end()),
     };
-    writeln!(out, "\n{BAD}{}{BAD:#}: {}", file.display(), report.title)?;
+    let mode = report.mode.map(|mode| format!(" (mode {mode})")).unwrap_or_default();
+    writeln!(out, "\n{BAD}{}{BAD:#}: {}{mode}", file.display(), report.title)?;
     report.failures.iter().try_for_each(|failure| tell_failure(out, failure))?;
     report.not_playable.iter().try_for_each(|not| {
         let step = if not.step == 0 { "the world".to_owned() } else { format!("step {}", not.step) };

@@ -338,8 +338,8 @@ fn scenarios_are_told_in_a_table_and_failures_with_the_walk() {
     let both = bench.run(&["scenario", "right.toml", "wrong.toml"]);
     assert_eq!(both.status, 1);
     assert!(both.out.contains("\nFAIL"), "{}", both.out);
-    let why =
-        "wrong.toml: One packet\n  step 1: expected delivered b\n  saw dropped b security-group no-rule\n";
+    let why = "wrong.toml: One packet (mode cached)\n  step 1: expected delivered b\n  \
+               saw dropped b security-group no-rule\n";
     let (_, walk) = both.out.split_once(why).unwrap_or_else(|| panic!("{}", both.out));
     assert!(walk.contains("security-group ingress") && walk.contains("=> dropped (group-ingress)"), "{walk}");
     assert!(both.out.ends_with("1 passed, 1 failed\n"));

@@ -23,6 +23,8 @@ const CONNECTIONS: usize = 65_536;
 /// What a packet's fate must not depend on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mode {
+    /// What reports call it.
+    pub name: &'static str,
     /// Whatever has expired is reclaimed whenever the clock moves, rather than never (CT-73).
     pub reclaims: bool,
     /// Flows whose verdict each worker keeps.
@@ -32,11 +34,12 @@ pub struct Mode {
 }
 
 impl Mode {
-    /// As different as they can be.
-    pub const ALL: [Self; 3] = [
-        Self { reclaims: true, flow_cache: 4_096, workers: 1 },
-        Self { reclaims: false, flow_cache: 0, workers: 1 },
-        Self { reclaims: false, flow_cache: 16, workers: 4 },
+    /// As different as they can be. Where several workers have caches, what one has kept is reclaimed through another.
+    pub const ALL: [Self; 4] = [
+        Self { name: "cached", reclaims: false, flow_cache: 4_096, workers: 1 },
+        Self { name: "uncached", reclaims: true, flow_cache: 0, workers: 1 },
+        Self { name: "small", reclaims: false, flow_cache: 16, workers: 1 },
+        Self { name: "dealt", reclaims: true, flow_cache: 4_096, workers: 4 },
     ];
 }
 

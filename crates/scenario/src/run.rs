@@ -31,6 +31,8 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// The step that the stage could not carry, at which the play ended.
     pub not_playable: Option<NotPlayable>,
+    /// Name of the [`Mode`] in which something was not as it must be, in process.
+    pub mode: Option<&'static str>,
 }
 
 impl Report {
@@ -77,8 +79,8 @@ impl Failure {
 
 /// Reads and runs the scenario of a file in process, under a virtual clock.
 ///
-/// It is played in every [`Mode`]: with and without the flow cache, by one worker and by several, reclaiming what has
-/// expired at once and never. None of it may be seen.
+/// It is played in every [`Mode`]: with a flow cache, with one that is too small and without, by one worker and by
+/// several, reclaiming what has expired at once and never. None of it may be seen.
 ///
 /// # Errors
 ///
@@ -104,7 +106,9 @@ pub fn run_in(mode: Mode, path: &Path, scenario: &Scenario) -> Result<Report, Sc
     let world = scenario.world(path)?;
     let invalid = |source| ScenarioError::World { path: path.into(), source };
     let stage = InProcess::open(&world, mode).map_err(invalid)?;
-    play(path, scenario, world, stage)
+    let report = play(path, scenario, world, stage)?;
+    let mode = (!report.passed()).then_some(mode.name);
+    Ok(Report { mode, ..report })
 }
 
 /// Reads the scenario of a file and runs it on a stage, which `open` makes for its world.
