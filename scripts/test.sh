@@ -91,7 +91,10 @@ unit() {
         cargo test --locked --profile storm --target-dir target/models --lib -p palisade-conntrack -p palisade-publication
     step oracle-build cargo build --quiet --locked -p palisade
     export PALISADE_BIN=$ROOT/target/debug/palisade
+    step oracle-check python3 tests/oracle/check.py tests/scenarios
+    step oracle-teeth python3 tests/oracle/teeth.py --check
     step oracle python3 tests/oracle/run.py --seed 14 --packets 20000 --jobs "$(nproc)" --every-branch
+    step oracle-fresh python3 tests/oracle/run.py --packets 20000 --jobs "$(nproc)" # prints its seed
     unset PALISADE_BIN
     step peers peers
 }
@@ -154,6 +157,7 @@ report() {
         printf '  %-14s %sok%s   %7s s  %s\n' "$name" "$GREEN" "$PLAIN" "$(seconds "$took")" "$note" >&2
         return
     fi
+    [[ $note == seed* ]] && name+=" ($note)" # without it nobody could play it again
     STEPS_FAILED+=("$name")
     printf '  %-14s %sFAIL%s %7s s  %s\n' "$name" "$RED" "$PLAIN" "$(seconds "$took")" "$log" >&2
     tail -n 400 "$log" | sed 's/^/    | /' >&2

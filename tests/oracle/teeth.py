@@ -21,8 +21,8 @@ from wrong import WRONG
 HERE = Path(__file__).resolve().parent
 
 
-def bites(place: str, old: str, new: str, arguments: argparse.Namespace) -> bool:
-    """Whether a run with this change disagrees."""
+def bites(place: str, old: str, new: str, arguments: argparse.Namespace) -> str:
+    """Whether a run with this change disagrees: `found`, `MISSED`, or `BROKEN` if it cannot be made at all."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "tests" / "oracle"
         shutil.copytree(HERE, folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -35,8 +35,9 @@ def bites(place: str, old: str, new: str, arguments: argparse.Namespace) -> bool
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200, check=False
         )
         if "sequences" not in done.stdout:
-            raise SystemExit(f"{place}, {new!r}: {done.stderr}")
-        return done.returncode == 1
+            print(done.stderr[-400:], file=sys.stderr)
+            return "BROKEN"
+        return "found" if done.returncode == 1 else "MISSED"
 
 
 def impossible() -> list[str]:
@@ -61,8 +62,8 @@ def main() -> int:
     with ThreadPoolExecutor(arguments.jobs) as pool:
         found = pool.map(lambda one: bites(*one[1:], arguments), chosen)
         for (name, _, _, new), noticed in zip(chosen, found):
-            missed += [] if noticed else [name]
-            print(f"{'found ' if noticed else 'MISSED'}  {name}: {' '.join(new.split())[:60]}", flush=True)
+            missed += [] if noticed == "found" else [name]
+            print(f"{noticed:<6}  {name}: {' '.join(new.split())[:60]}", flush=True)
     print(f"{len(missed)} of {len(chosen)} wrong oracles missed")
     return 1 if missed else 0
 

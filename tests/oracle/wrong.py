@@ -17,7 +17,7 @@ WRONG = [
     ("CT-12 other protocols", "tracking.py", "    if not packet.has_ports:\n        return False", "    if packet.is_icmp:\n        return False"),
     ("CT-17 reverse", "tracking.py", "    if _opened(world, eni, opposite(direction), mirrored(packet)):", "    if False:"),
     ("CT-25 refreshed", "tracking.py", "replace(conn, expiry=now + time_out(", "replace(conn, expiry=max(conn.expiry, now) + 0 * time_out("),
-    ("CT-26 ENI", "tracking.py", "            if eni not in after.enis:", "            if False:"),
+    ("CT-26 ENI", "tracking.py", "                del self.tables[eni]\n", "                pass\n"),
     ("CT-26 address", "tracking.py", "if conn.local[0] not in gone", "if True"),
     ("CT-27 cuts", "oracle.py", "        if world.strict:\n", "        if False:\n"),
     ("CT-27 spares", "oracle.py", "        if world.strict:\n", "        if True:\n"),
