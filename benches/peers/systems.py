@@ -282,7 +282,11 @@ def catalogue() -> list[System]:
         Palisade("palisade-tap", "Palisade on TAPs, 20+60", SMALL),
         Palisade("palisade-tap:1000", "Palisade on TAPs, 1,000+1,000", LARGE),
         Palisade(
-            "palisade-tap:low", "Palisade on TAPs, 20+60, low latency", SMALL, daemon='latency = "low"', figures=ROUND_TRIPS
+            "palisade-tap:low",
+            "Palisade on TAPs, 20+60, low latency",
+            SMALL,
+            daemon='workers = 1\nlatency = "low"',
+            figures=ROUND_TRIPS,
         ),
         Palisade("palisade-packet", "Palisade on packet sockets, 20+60", SMALL, packet=True),
         Nftables("nftset", "nftables, maps and sets, 20+60", SMALL, dialects.nft_maps),
