@@ -66,6 +66,11 @@ impl Daemon {
         &self.dataplane
     }
 
+    /// Whether ports are moved between several workers as there is work.
+    pub(crate) const fn leaves_workers_to_the_load(&self) -> bool {
+        self.settings.workers.is_none()
+    }
+
     /// How many ports are attached.
     pub(crate) fn port_count(&self) -> usize {
         self.ports().len()

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use palisade_io::TakeoverMethod;
 use palisade_policy::model::Vpc;
-use palisade_runtime::Clock;
+use palisade_runtime::{Clock, Dataplane};
 use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
 use crate::check;
 use crate::cli::{Format, LogFormat, Run, Takeover, When};
@@ -110,8 +111,11 @@ async fn serve(daemon: &Arc<Daemon>, listener: StdListener, mut signals: Signals
     let backend = Arc::clone(daemon);
     let server = tokio::spawn(server::serve(listener, backend));
     service_manager::ready();
+    let mut look = tokio::time::interval(Dataplane::LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            _ = look.tick(), if daemon.leaves_workers_to_the_load() => balance(daemon),
             _ = signals.hangup.recv() => reload(daemon).await,
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
@@ -121,6 +125,13 @@ async fn serve(daemon: &Arc<Daemon>, listener: StdListener, mut signals: Signals
     service_manager::stopping();
     server.abort();
     Ok(())
+}
+
+/// A worker that does not answer is told in the log; it is waited for once, since its port is not moved again.
+fn balance(daemon: &Daemon) {
+    if let Err(error) = daemon.dataplane().balance() {
+        tracing::warn!(%error, "a port could not be moved to another worker");
+    }
 }
 
 /// SIGHUP: as `palisade reload`, told in the log.

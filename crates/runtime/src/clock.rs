@@ -42,6 +42,14 @@ impl Clock {
         matches!(self.0, Source::System { .. })
     }
 
+    /// The time since the start alone.
+    pub(crate) fn monotonic(&self) -> Instant {
+        match &self.0 {
+            Source::System { start } => Instant::from_nanos(nanos(start.elapsed())),
+            Source::Manual { hand } => Instant::from_nanos(hand.load(Ordering::Acquire)),
+        }
+    }
+
     /// The time, once per burst. A wall clock before 1970 reads as 1970.
     pub(crate) fn now(&self) -> Now {
         match &self.0 {

@@ -7,10 +7,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use palisade_conntrack::Instant;
 use palisade_engine::{CounterValues, Counters, Lane};
 use palisade_io::Receive;
 use palisade_policy::{EniKey, PortKey, RuleSlot};
 
+use crate::balance::Leisure;
 use crate::dataplane::Options;
 use crate::error::RuntimeError;
 use crate::inlet::Inlet;
@@ -34,6 +36,7 @@ pub(crate) struct Hand {
     commands: Sender<Command>,
     mark: Arc<Mark>,
     counters: Arc<Counters>,
+    leisure: Arc<Leisure>,
     thread: Mutex<Option<JoinHandle<Receivers>>>,
 }
 
@@ -128,6 +131,7 @@ impl Hand {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (mark, counters) = (Arc::new(Mark::default()), Arc::new(Counters::new()));
         let (commands, orders) = mpsc::channel();
+        let leisure = Arc::new(Leisure::default());
         let lane = Lane::new(Arc::clone(&counters), options.flow_cache);
         let parts = Parts {
             judge: Arc::clone(judge),
@@ -136,12 +140,13 @@ impl Hand {
             wake: Arc::clone(&wake),
             commands: orders,
             latency: options.latency,
+            leisure: Arc::clone(&leisure),
             gro: options.gro,
             reclaim,
         };
         let worker = Worker::new(parts, lane)?;
         let thread = thread::Builder::new().name(name.clone()).spawn(|| worker.run())?;
-        Ok(Self { name, wake, commands, mark, counters, thread: Mutex::new(Some(thread)) })
+        Ok(Self { name, wake, commands, mark, counters, leisure, thread: Mutex::new(Some(thread)) })
     }
 
     /// Has it run on one CPU only.
@@ -157,6 +162,11 @@ impl Hand {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Nanoseconds since its start in which it had nothing to do.
+    pub(crate) fn waited(&self, now: Instant) -> u64 {
+        self.leisure.nanos(now)
     }
 
     /// The generation it forwards by.

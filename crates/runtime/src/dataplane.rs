@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use palisade_conntrack::Instant;
 use palisade_engine::{CounterValues, Counters, FlowCache, Now};
 use palisade_io::Port;
 use palisade_policy::model::Latency;
 use palisade_policy::{EniKey, PortKey, RuleSlot, Snapshot};
 
+use crate::balance::{self, Balance, Load, Move};
 use crate::clock::Clock;
 use crate::crew::{Crew, Hand};
 use crate::error::RuntimeError;
@@ -27,6 +29,9 @@ pub struct Options {
     /// Worker threads, at least 1. One forwards both directions with the least work per packet; a second one helps only
     /// if it has a CPU of its own.
     pub workers: usize,
+    /// Whether ports that nobody has named a worker for are all served by the first one while it keeps up, and spread by
+    /// [`Dataplane::balance`] when it does not; otherwise they are dealt to the worker that has the fewest, and stay.
+    pub by_load: bool,
     /// The CPU that each worker is bound to, in their order; workers beyond its end run wherever the kernel has them.
     pub worker_cpus: Vec<usize>,
     /// What workers do while nothing arrives.
@@ -56,6 +61,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             workers: 1,
+            by_load: false,
             worker_cpus: Vec::new(),
             latency: Latency::default(),
             patience: Duration::from_secs(2),
@@ -84,6 +90,9 @@ struct Control {
     counters: Counters,
     /// Counters of ports that were removed.
     departed: PortValues,
+    balance: Balance,
+    /// When [`Dataplane::balance`] last looked, and how long each worker had waited by then, in nanoseconds.
+    looked: Option<(Instant, Vec<u64>)>,
     /// Policies that a worker may still use; their state is retired with the next one that all have taken up.
     unretired: Vec<Arc<Snapshot>>,
 }
@@ -92,9 +101,16 @@ struct Control {
 struct Attached {
     state: Arc<PortState>,
     worker: usize,
+    /// A worker was named for it.
+    named: bool,
+    /// Bytes received when [`Dataplane::balance`] last looked.
+    received: u64,
 }
 
 impl Dataplane {
+    /// Time between two calls of [`Self::balance`].
+    pub const LOOK_EVERY: Duration = balance::LOOK_EVERY;
+
     /// Starts the workers and returns once each of them forwards.
     ///
     /// # Errors
@@ -153,8 +169,10 @@ impl Dataplane {
         let Port { name, receive, transmit, .. } = port;
         let state = Arc::new(PortState::new(key, name, transmit));
         let named = worker.filter(|worker| *worker < self.crew.len());
-        let worker = named.unwrap_or_else(|| control.least_loaded(self.crew.len()));
-        control.ports.insert(key, Attached { state: Arc::clone(&state), worker });
+        let dealt = || if self.options.by_load { 0 } else { control.least_loaded(self.crew.len()) };
+        let worker = named.unwrap_or_else(dealt);
+        let attached = Attached { state: Arc::clone(&state), worker, named: named.is_some(), received: 0 };
+        control.ports.insert(key, attached);
         let received = self
             .await_epoch(self.publication.publish_ports(control.table()).1)
             .and_then(|()| self.crew.hand(worker).add(Inlet::new(state, receive), self.options.patience));
@@ -175,6 +193,32 @@ impl Dataplane {
     pub fn move_port(&self, key: PortKey, worker: usize) -> Result<(), RuntimeError> {
         let mut control = self.control();
         let attached = control.ports.get_mut(&key).ok_or(RuntimeError::NoSuchPort)?;
+        attached.named |= worker < self.crew.len();
+        self.hand_over(key, attached, worker)
+    }
+
+    /// Looks at what the workers have to do and moves ports to where there is time, if that is left to the load. To be called
+    /// every [`Self::LOOK_EVERY`]; does nothing while ports or policy are being changed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::move_port`].
+    pub fn balance(&self) -> Result<(), RuntimeError> {
+        let Ok(mut control) = self.control.try_lock() else { return Ok(()) };
+        if !self.options.by_load {
+            return Ok(());
+        }
+        let control = &mut *control;
+        let Some(loads) = control.loads(&self.crew, self.options.clock.monotonic()) else { return Ok(()) };
+        for Move { port, to } in control.balance.decide(&loads) {
+            let Some(attached) = control.ports.get_mut(&port) else { continue };
+            tracing::debug!(port = attached.state.name, worker = to, "moved to another worker");
+            self.hand_over(port, attached, to)?;
+        }
+        Ok(())
+    }
+
+    fn hand_over(&self, key: PortKey, attached: &mut Attached, worker: usize) -> Result<(), RuntimeError> {
         if worker >= self.crew.len() || worker == attached.worker {
             return Ok(());
         }
@@ -333,6 +377,25 @@ impl std::fmt::Debug for Dataplane {
 impl Control {
     fn table(&self) -> PortTable {
         PortTable::new(self.ports.values().map(|attached| Arc::clone(&attached.state)).collect())
+    }
+
+    /// What each worker has done since the last look; `None` at the first one.
+    fn loads(&mut self, crew: &Crew, now: Instant) -> Option<Vec<Load>> {
+        let waited: Vec<_> = (0..crew.len()).map(|worker| crew.hand(worker).waited(now)).collect();
+        let (before, waited_before) = self.looked.replace((now, waited.clone()))?;
+        let time = now.since(before).as_secs_f64().max(1e-9);
+        let idle =
+            |(now, before): (&u64, &u64)| Duration::from_nanos(now.saturating_sub(*before)).as_secs_f64();
+        let busy = waited.iter().zip(&waited_before).map(|pair| (1.0 - idle(pair) / time).clamp(0.0, 1.0));
+        let mut loads: Vec<_> = busy.map(|busy| Load { busy, ports: Vec::new() }).collect();
+        for (key, port) in &mut self.ports {
+            let received = port.state.counters.values().received.bytes;
+            let fresh = received - std::mem::replace(&mut port.received, received);
+            if !port.named {
+                loads[port.worker].ports.push((*key, fresh));
+            }
+        }
+        Some(loads)
     }
 
     fn least_loaded(&self, workers: usize) -> usize {

@@ -9,6 +9,7 @@
 //! [`Snapshot`]: palisade_policy::Snapshot
 #![forbid(unsafe_code)]
 
+mod balance;
 mod clock;
 mod crew;
 mod dataplane;

@@ -18,6 +18,7 @@ use palisade_io::{Burst, Receive};
 use palisade_policy::PortKey;
 use palisade_policy::model::Latency;
 
+use crate::balance::Leisure;
 use crate::clock::Clock;
 use crate::forward::{Forwarder, Scene};
 use crate::inlet::Inlet;
@@ -58,6 +59,8 @@ pub(crate) struct Parts {
     pub(crate) commands: Receiver<Command>,
     /// What to do while nothing arrives.
     pub(crate) latency: Latency,
+    /// Where it tells how long it had nothing to do.
+    pub(crate) leisure: Arc<Leisure>,
     /// Join segments of one flow on their way out.
     pub(crate) gro: bool,
     /// Expired connections reclaimed at a time, if this is the worker that keeps house.
@@ -142,6 +145,7 @@ impl Worker {
     }
 
     fn wait(&mut self, events: &mut [EpollEvent]) -> usize {
+        self.parts.leisure.begin(self.parts.clock.monotonic());
         let ready = match self.epoll.wait(events, self.patience()) {
             Ok(ready) => ready,
             Err(Errno::EINTR) => 0,
@@ -152,6 +156,7 @@ impl Worker {
                 0
             }
         };
+        self.parts.leisure.end(self.parts.clock.monotonic());
         if ready == 0 {
             self.now = self.parts.clock.now();
             if self.spin.is_on(self.now.monotonic) {

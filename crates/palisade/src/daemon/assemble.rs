@@ -42,6 +42,7 @@ impl Daemon {
         let (known, ports) = open_all(&*devices, &snapshot, takeover)?;
         let options = Options {
             workers: daemon.workers.unwrap_or_else(Options::suitable_workers),
+            by_load: daemon.workers.is_none(),
             worker_cpus: daemon.worker_cpus.clone(),
             latency: daemon.latency,
             clock,
