@@ -244,7 +244,7 @@ table! {
 table! {
     /// Settings of the daemon.
     DaemonTable {
-        /// Worker threads; absent: one for each of `worker_cpus`, or as many as suit the machine.
+        /// Worker threads; absent: one for each of `worker_cpus`, or two as the load has it, if there are two CPUs.
         optional workers: At<Number<1, 256>>,
         /// The CPU that each worker is bound to, in their order; absent: none is bound.
         optional worker_cpus: List<At<Number<0, 1_023>>>,
@@ -256,7 +256,7 @@ table! {
         optional max_connections: At<Number<1, 100_000_000>>,
         /// Flows whose verdict each worker keeps; 0: none, every packet takes the whole walk; absent: 65536.
         optional flow_cache: At<Number<0, 8_388_608>>,
-        /// Consecutive segments of one TCP flow leave as one segmentation-offload frame where the port takes it; absent: true.
+        /// Consecutive TCP segments or UDP datagrams of a flow leave as one segmentation-offload frame where the port takes it; absent: true.
         optional gro: At<bool>,
     }
 }
