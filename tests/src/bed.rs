@@ -34,17 +34,17 @@ pub struct Mode {
     pub flow_cache: bool,
     /// Segments and datagrams of a flow leave together.
     pub gro: bool,
-    /// Worker threads.
-    pub workers: u8,
+    /// Worker threads; `None`: as the load has it.
+    pub workers: Option<u8>,
 }
 
 impl Mode {
-    /// Both short cuts, each alone, and none; one worker and two.
+    /// Both short cuts, as the daemon has them by default, none, and each alone; one worker and two.
     pub const ALL: [Self; 4] = [
-        Self { flow_cache: true, gro: true, workers: 2 },
-        Self { flow_cache: false, gro: false, workers: 1 },
-        Self { flow_cache: true, gro: false, workers: 1 },
-        Self { flow_cache: false, gro: true, workers: 2 },
+        Self { flow_cache: true, gro: true, workers: None },
+        Self { flow_cache: false, gro: false, workers: Some(2) },
+        Self { flow_cache: true, gro: false, workers: Some(1) },
+        Self { flow_cache: false, gro: true, workers: Some(2) },
     ];
 
     /// Each kind of port with everything on and with everything off.
@@ -56,7 +56,8 @@ impl Mode {
     fn toml(self) -> String {
         let Self { flow_cache, gro, workers } = self;
         let flows = if flow_cache { 65_536 } else { 0 };
-        format!("[daemon]\nworkers = {workers}\nflow_cache = {flows}\ngro = {gro}\n\n")
+        let workers = workers.map_or_else(String::new, |workers| format!("workers = {workers}\n"));
+        format!("[daemon]\n{workers}flow_cache = {flows}\ngro = {gro}\n\n")
     }
 }
 

@@ -36,7 +36,7 @@ impl Fabric {
         });
         let mode = bed.mode();
         let options = Options {
-            workers: mode.workers.into(),
+            workers: mode.workers.map_or_else(Options::suitable_workers, usize::from),
             flow_cache: if mode.flow_cache { Options::default().flow_cache } else { 0 },
             gro: mode.gro,
             ..Options::default()
