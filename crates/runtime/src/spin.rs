@@ -2,8 +2,10 @@
 //!
 //! A worker that sleeps must be woken, which costs a round trip more than the packet does, and most where the CPU it
 //! slept on has gone idle. A worker that polls takes CPU time that guests on the same machine may want. So by default it
-//! polls only while that costs nobody anything: after each look in vain it offers its CPU to whoever waits for it, and
-//! goes to sleep if that was taken. Where polling has been in vain several times in a row, it is tried ever more rarely.
+//! polls for a moment only, and sleeps at once if the kernel takes its CPU for somebody else. Where polling has been in
+//! vain several times in a row, which it is where a guest waits for the CPU, it is tried ever more rarely.
+//!
+//! It does not yield: the kernel puts a thread that does behind all others for milliseconds, with frames waiting.
 //! Owned by one worker.
 
 use std::thread;
@@ -57,17 +59,18 @@ impl Spin {
         }
     }
 
-    /// Nothing was there: the CPU goes to whoever waits for it.
+    /// Nothing was there.
     pub(crate) fn in_vain(&mut self, now: Instant) {
         if self.latency != Latency::Balanced {
+            // Asked to poll whatever it costs; a guest on the same CPU could not send anything otherwise.
             thread::yield_now();
             return;
         }
-        let before = *self.switches.get_or_insert_with(switches);
-        thread::yield_now();
-        if switches() != before {
+        let switches = switches();
+        if *self.switches.get_or_insert(switches) != switches {
             self.until = now;
         }
+        std::hint::spin_loop();
     }
 
     fn try_again(&mut self, now: Instant) {
@@ -152,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_wants_the_cpu_gets_it() {
+    fn a_worker_that_lost_its_cpu_sleeps() {
         let mut spin = polling(Latency::Balanced);
         spin.traffic(at(100));
         spin.switches = Some(-1);
