@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Real};
 
+use palisade_benches::resident;
 use palisade_conntrack::{ConnTable, Instant};
 use palisade_engine::{Counters, Engine, FlowCache, Lane, Now, Received, Selection, Verdict};
 use palisade_policy::{Snapshot, draft};
@@ -369,13 +370,6 @@ fn frame(snapshot: &Snapshot, text: &str) -> Frame {
 /// What a full table takes.
 fn budget() -> u64 {
     ConnTable::memory((ENTRIES + SPARE) as usize) as u64
-}
-
-/// Resident memory of this process, in bytes.
-fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
-    pages * 4_096
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -45,6 +45,7 @@ fn opening(bencher: Bencher<'_, '_>, (entries, rules): (usize, usize)) {
         port = port.wrapping_add(1);
         if port.is_multiple_of(16_384) {
             bed.pass(Duration::from_secs(31));
+            bed.reclaim(usize::MAX);
         }
         bytes[..12].copy_from_slice(&made.bytes[..12]);
         bytes[34..36].copy_from_slice(&port.to_be_bytes());

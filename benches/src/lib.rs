@@ -44,7 +44,8 @@ fn config(acl_entries: usize, group_rules: usize) -> String {
     for (eni, subnet, host) in [("a1", "a", "1.10"), ("b1", "b", "2.10")] {
         let _ = writeln!(
             text,
-            "[eni.{eni}]\nsubnet = \"{subnet}\"\naddress = \"10.0.{host}\"\ngroups = [\"{subnet}\"]\nattach = {{ tap = \"{eni}\" }}"
+            "[instance.{eni}]\nenis = [\"{eni}\"]\nmax_tracked = 100_000_000\n\
+             [eni.{eni}]\nsubnet = \"{subnet}\"\naddress = \"10.0.{host}\"\ngroups = [\"{subnet}\"]\nattach = {{ tap = \"{eni}\" }}"
         );
     }
     text
@@ -108,17 +109,39 @@ impl Bed {
     /// A world of so many rules, and room for so many connections.
     #[must_use]
     pub fn new(acl_entries: usize, group_rules: usize, connections: usize) -> Self {
+        Self::with_room(acl_entries, group_rules, connections, FlowCache::DEFAULT_ENTRIES)
+    }
+
+    /// A world of so many rules, and room for so many connections and flows in the cache.
+    #[must_use]
+    pub fn with_room(acl_entries: usize, group_rules: usize, connections: usize, flows: usize) -> Self {
         let snapshot = world(acl_entries, group_rules);
         let counters = Counters::new();
         counters.ensure_rules(snapshot.rule_slots());
-        let lane = Lane::new(Arc::new(counters), FlowCache::DEFAULT_ENTRIES);
+        let lane = Lane::new(Arc::new(counters), flows);
         Self { snapshot, engine: Engine::new(connections), lane, now: at(Duration::ZERO) }
     }
 
-    /// Lets time pass and reclaims what has expired.
+    /// Lets time pass.
     pub fn pass(&mut self, time: Duration) {
         self.now = at(self.now.unix + time);
-        self.engine.advance(&self.lane.counters, self.now, usize::MAX);
+    }
+
+    /// Reclaims connections that have expired, at most so many.
+    pub fn reclaim(&mut self, budget: usize) {
+        self.engine.advance(&self.lane.counters, self.now, budget);
+    }
+
+    /// Entries of the connection table that are alive.
+    #[must_use]
+    pub fn alive(&self) -> u64 {
+        self.engine.connections().totals().alive
+    }
+
+    /// Packets served from the flow cache.
+    #[must_use]
+    pub const fn hits(&self) -> u64 {
+        self.lane.flows.hits()
     }
 
     /// Walks a frame.
@@ -126,6 +149,14 @@ impl Bed {
         let received = Received { vnet, ..Received::default() };
         self.engine.process(&self.snapshot, &mut self.lane, self.now, from, frame, received)
     }
+}
+
+/// Resident memory of this process, in bytes.
+#[must_use]
+pub fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+    pages * 4_096
 }
 
 fn at(time: Duration) -> Now {

@@ -11,6 +11,8 @@
 //! Owned by an instance, synchronised by its lock. Handles are weak: no cycle keeps a table alive. The memory of an entry
 //! that was replaced is free when its handle's turn comes.
 
+mod pile;
+
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Weak};
@@ -18,6 +20,7 @@ use std::sync::{Arc, Weak};
 use crate::Zone;
 use crate::conn::{Conn, Expiry};
 use crate::time::Instant;
+use pile::Pile;
 
 /// 2^31 ns, 2.1 s.
 const SLOT_SHIFT: u32 = 31;
@@ -25,9 +28,9 @@ const SLOT_SHIFT: u32 = 31;
 const SLOTS: u64 = 256;
 
 pub(crate) struct Wheel {
-    slots: Box<[Vec<Handle>]>,
+    slots: Box<[Pile<Handle>]>,
     /// Handles taken from a slot and not looked at yet, when the budget ended.
-    turning: Vec<Handle>,
+    turning: Pile<Handle>,
     soon: BinaryHeap<Handle>,
     /// Slots up to this one have been emptied into `turning` or `soon`.
     tick: u64,
@@ -42,8 +45,8 @@ struct Handle {
 impl Wheel {
     pub(crate) fn new() -> Self {
         Self {
-            slots: (0..SLOTS).map(|_| Vec::new()).collect(),
-            turning: Vec::new(),
+            slots: (0..SLOTS).map(|_| Pile::new()).collect(),
+            turning: Pile::new(),
             soon: BinaryHeap::new(),
             tick: 0,
             zones: Vec::new(),
@@ -123,7 +126,7 @@ impl Wheel {
     #[cfg(test)]
     #[cfg(not(palisade_loom))]
     pub(crate) fn handles(&self) -> usize {
-        self.slots.iter().map(Vec::len).sum::<usize>() + self.turning.len() + self.soon.len()
+        self.slots.iter().map(Pile::len).sum::<usize>() + self.turning.len() + self.soon.len()
     }
 
     /// Brings the handles of all slots up to `to` into the heap.
@@ -136,7 +139,7 @@ impl Wheel {
                 self.place(handle, to);
             } else if self.tick < to {
                 self.tick += 1;
-                self.turning = std::mem::take(&mut self.slots[index(self.tick)]);
+                self.turning = std::mem::replace(&mut self.slots[index(self.tick)], Pile::new());
             } else {
                 return;
             }
