@@ -53,13 +53,12 @@ mod tests {
     #[test]
     fn nothing_is_lost_between_pieces() {
         let mut pile = Pile::new();
-        (0..3 * PIECE + 1).for_each(|thing| pile.push(thing));
+        (0..=3 * PIECE).for_each(|thing| pile.push(thing));
         assert_eq!(pile.len(), 3 * PIECE + 1);
         pile.retain(|thing| thing % 2 == 0 && !(PIECE..2 * PIECE).contains(thing));
         let mut left: Vec<usize> = std::iter::from_fn(|| pile.pop()).collect();
         left.sort_unstable();
-        let expected =
-            (0..3 * PIECE + 1).filter(|thing| thing % 2 == 0 && !(PIECE..2 * PIECE).contains(thing));
+        let expected = (0..=3 * PIECE).filter(|thing| thing % 2 == 0 && !(PIECE..2 * PIECE).contains(thing));
         assert!(left.into_iter().eq(expected));
         assert!(pile.is_empty() && pile.pop().is_none());
     }
