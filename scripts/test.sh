@@ -122,7 +122,8 @@ prepare_netns() {
 }
 
 netns() {
-    step build-release cargo build --quiet --locked --release -p palisade
+    # All at once: each ends with a long link on one processor.
+    step build-release cargo build --quiet --locked --release -p palisade -p palisade-benches --bins
     step instructions scripts/instructions.sh --check
     step million cargo bench --quiet --locked -p palisade-benches --bench million
     at_exit remove_netns_of_run
@@ -130,7 +131,7 @@ netns() {
         step netns cargo test --locked --no-fail-fast -p palisade-tests -- --test-threads=1 --show-output
     step scenarios scenarios_on_devices
     PALISADE_BIN=$ROOT/target/release/palisade step demo scripts/demo.sh
-    PALISADE_BIN=$ROOT/target/release/palisade step bench scripts/bench.sh --smoke
+    PALISADE_BIN=$ROOT/target/release/palisade PALISADE_LOAD=$ROOT/target/release/load step bench scripts/bench.sh --smoke
 }
 
 # Each scenario counts as a test. The few that devices cannot carry are listed in the log and bounded by the number asked for.
