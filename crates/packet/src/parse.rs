@@ -2,7 +2,7 @@
 //!
 //! Each reader takes a chunk of fixed size from the front of a slice, so that a short packet is a `None` and never a
 //! panic. Faults of the Ethernet and IP headers end the reading; faults of the upper-layer header are part of the summary.
-//! The commonest frames have a reader of their own ([`plain`]), which says the same.
+//! The commonest frames have a reader of their own (`plain`), which says the same.
 
 mod ipv4;
 mod ipv6;
