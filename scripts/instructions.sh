@@ -37,7 +37,8 @@ main() {
     need_rust
     need_commands valgrind
     cd "$ROOT"
-    run cargo build --quiet --locked --release -p palisade-benches --bin instructions
+    # With the daemon's package, so that both are built with the same features of what they share, once.
+    run cargo build --quiet --locked --release -p palisade -p palisade-benches --bin instructions
     local path counts="" count failed=0
     for path in parse hit miss; do
         count=$(count "$path")

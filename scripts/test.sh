@@ -125,7 +125,7 @@ netns() {
     # All at once: each ends with a long link on one processor.
     step build-release cargo build --quiet --locked --release -p palisade -p palisade-benches --bins
     step instructions scripts/instructions.sh --check
-    step million cargo bench --quiet --locked -p palisade-benches --bench million
+    step million cargo bench --quiet --locked -p palisade -p palisade-benches --bench million
     at_exit remove_netns_of_run
     TMPDIR=$TMP PALISADE_TEST_RUN=$RUN PALISADE_BIN=$ROOT/target/release/palisade \
         step netns cargo test --locked --no-fail-fast -p palisade-tests -- --test-threads=1 --show-output
