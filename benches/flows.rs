@@ -20,7 +20,7 @@ const SIZES: [u32; 4] = [1_000, 100_000, 1_000_000, 4_000_000];
 /// Frames judged between two looks at what else is to be done, as in a worker.
 const BURST: u32 = 32;
 /// Entries that a worker reclaims at a time.
-const PORTION: usize = 2_048;
+const PORTION: usize = 1_024;
 /// Segments sent to see what one costs.
 const HITS: u32 = 1_000_000;
 /// Source ports of the flows; beyond, the destination port is the next one.

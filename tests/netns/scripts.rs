@@ -32,8 +32,10 @@ fn leftovers(text: &str) -> Vec<String> {
     found
 }
 
+/// With signals as a terminal has them: what runs in the background of a script ignores SIGINT, and so would its children.
 fn start_demo() -> Child {
-    let mut command = Command::new(script("demo.sh"));
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT,QUIT").arg(script("demo.sh"));
     command.env("PALISADE_BIN", daemon::binary()).env_remove("PALISADE_SOCKET");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("demo.sh can be run")
