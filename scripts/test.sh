@@ -167,7 +167,7 @@ report() {
 
 # What the test runner says of the tests that failed, which may stand far from the end of the log.
 failures() {
-    awk '/^failures:$/ { shown = 1 } shown { print } /^test result:/ { shown = 0 }' "$1" | head -n 400
+    awk '/^failures:$/ { shown = 1 } shown && lines++ < 400 { print } /^test result:/ { shown = 0 }' "$1"
 }
 
 # Adds up what the test runner counted; false if a test was ignored or filtered out.

@@ -118,8 +118,8 @@ proptest! {
             let (start, end) = (if v6 { 58 } else { 38 }, frame.len());
             frame[start + byte.index(end - start)] ^= bits;
         }
-        // Damage to its length makes a datagram one that the parser refuses.
-        prop_assume!(wire.iter().all(|frame| crate::parse(frame).is_ok()));
+        // A datagram whose length field was damaged may be one no longer: it never comes to a train.
+        prop_assume!(wire.iter().all(|frame| Segment::of(frame.len(), &ip(frame), Offload::None).is_some()));
         let joined = join(&wire);
         prop_assert_eq!(apart(&joined, v6), wire, "nothing is repaired, nothing reordered");
     }
