@@ -22,11 +22,19 @@ pub enum IdKind {
     Eni,
     /// An instance, `i-…`.
     Instance,
+    /// A mirror target, `tmt-…`.
+    MirrorTarget,
+    /// A mirror filter, `tmf-…`.
+    MirrorFilter,
+    /// A rule of a mirror filter, `tmfr-…`.
+    MirrorRule,
+    /// A mirror session, `tms-…`.
+    MirrorSession,
 }
 
 impl IdKind {
     /// Every kind, in the order of its number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Vpc,
         Self::Subnet,
         Self::NetworkAcl,
@@ -35,6 +43,10 @@ impl IdKind {
         Self::PrefixList,
         Self::Eni,
         Self::Instance,
+        Self::MirrorTarget,
+        Self::MirrorFilter,
+        Self::MirrorRule,
+        Self::MirrorSession,
     ];
 
     /// What its ids begin with, before the hyphen.
@@ -49,6 +61,10 @@ impl IdKind {
             Self::PrefixList => "pl",
             Self::Eni => "eni",
             Self::Instance => "i",
+            Self::MirrorTarget => "tmt",
+            Self::MirrorFilter => "tmf",
+            Self::MirrorRule => "tmfr",
+            Self::MirrorSession => "tms",
         }
     }
 
@@ -64,6 +80,10 @@ impl IdKind {
             Self::PrefixList => "prefix list",
             Self::Eni => "ENI",
             Self::Instance => "instance",
+            Self::MirrorTarget => "mirror target",
+            Self::MirrorFilter => "mirror filter",
+            Self::MirrorRule => "mirror filter rule",
+            Self::MirrorSession => "mirror session",
         }
     }
 
@@ -99,6 +119,13 @@ pub fn service_mac(vpc_id: &str, name: &str) -> MacAddr {
 #[must_use]
 pub fn router_mac(subnet_id: &str) -> MacAddr {
     derived_mac("router", subnet_id)
+}
+
+/// VXLAN network identifier of a mirror session that was given none, derived from its id. AWS draws one at random (TM-5).
+#[must_use]
+pub fn vni(session_id: &str) -> u32 {
+    let [.., first, second, third] = hash(&["vni", session_id]).to_be_bytes();
+    u32::from_be_bytes([0, first, second, third])
 }
 
 fn derived_mac(kind: &str, text: &str) -> MacAddr {

@@ -19,6 +19,7 @@ pub use diagnostics::{Diagnostic, Diagnostics};
 pub use filter::{AclDecision, FilterKey, GroupMatch, Match};
 pub use model::{Direction, Vpc};
 pub use snapshot::{
-    CompiledEni, CompiledService, CompiledSubnet, EniKey, InstanceKey, PortKey, Reserved, RuleName,
-    RuleOwner, RuleSet, RuleSlot, ServiceKey, Snapshot, Statistics,
+    CompiledEni, CompiledMirror, CompiledService, CompiledSubnet, EniKey, InstanceKey, MirrorChoice,
+    MirrorPlan, MirrorTo, PortKey, Reserved, RuleName, RuleOwner, RuleSet, RuleSlot, ServiceKey, Snapshot,
+    Statistics,
 };

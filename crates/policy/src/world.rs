@@ -41,6 +41,9 @@ pub(crate) fn empty() -> Vpc {
         instances: vec![],
         enis: vec![],
         services: vec![],
+        mirror_targets: vec![],
+        mirror_filters: vec![],
+        mirror_sessions: vec![],
         quotas: Quotas::default(),
         daemon: Daemon::default(),
     }

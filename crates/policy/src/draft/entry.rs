@@ -84,7 +84,11 @@ fn decision(
     Some(Decision { action, protocol, cidr, idle: idle(traffic, protocol) })
 }
 
-fn rule_number(text: &Text, word: Option<&Word<'_>>, report: &mut Report<'_>) -> Option<At<RuleNumber>> {
+pub(super) fn rule_number(
+    text: &Text,
+    word: Option<&Word<'_>>,
+    report: &mut Report<'_>,
+) -> Option<At<RuleNumber>> {
     let help = "an entry begins with a number 1 to 32766 (NACL-4)";
     let Some(word) = word else {
         report.add(Code::BadRuleNumber, text.span, "the entry has no rule number", help);

@@ -7,6 +7,7 @@ use palisade_packet::MacAddr;
 use schemars::{Schema, SchemaGenerator};
 
 use super::entry::AclLine;
+use super::mirror_rule::{MirrorLine, NetworkService};
 use super::rule::GroupRuleLine;
 use super::scalar::{Account, Description, DeviceName, Family, Id, NetnsName, Region, SocketPath, Time};
 use super::table::{Named, table};
@@ -34,6 +35,12 @@ table! {
         optional eni: Named<EniTable>,
         /// Services by name: devices that answer on reserved addresses; no ACL and no group filters their traffic.
         optional service: Named<ServiceTable>,
+        /// Mirror targets by name: where copies of packets go.
+        optional mirror_target: Named<MirrorTargetTable>,
+        /// Mirror filters by name: which packets are copied.
+        optional mirror_filter: Named<MirrorFilterTable>,
+        /// Mirror sessions by name: whose packets are copied.
+        optional mirror_session: Named<MirrorSessionTable>,
         /// Quotas; AWS's defaults where absent.
         optional quotas: QuotaTable,
         /// Settings of the daemon; none of them changes a verdict.
@@ -220,6 +227,52 @@ table! {
 }
 
 table! {
+    /// A mirror target: an ENI, or a collector behind a service attachment.
+    MirrorTargetTable {
+        /// `tmt-…`; absent: derived from the name.
+        optional id: Id<{ IdKind::MirrorTarget as usize }>,
+        /// The ENI that gets the copies; its groups must admit UDP 4789 from the source (TM-43).
+        optional eni: Text,
+        /// Instead: the service whose device gets them; they are addressed to its first IPv4 address.
+        optional service: Text,
+    }
+}
+
+table! {
+    /// A mirror filter. A direction without rules is not copied (TM-21).
+    MirrorFilterTable {
+        /// `tmf-…`; absent: derived from the name.
+        optional id: Id<{ IdKind::MirrorFilter as usize }>,
+        /// Services whose traffic is copied whatever the rules: `amazon-dns` (TM-26); absent: none.
+        optional network_services: List<At<NetworkService>>,
+        /// Rules for packets delivered to the source, such as `100 accept tcp from 0.0.0.0/0 to 0.0.0.0/0 443`.
+        optional ingress: List<MirrorLine>,
+        /// Rules for packets sent by the source.
+        optional egress: List<MirrorLine>,
+    }
+}
+
+table! {
+    /// A mirror session.
+    MirrorSessionTable {
+        /// `tms-…`; absent: derived from the name.
+        optional id: Id<{ IdKind::MirrorSession as usize }>,
+        /// The ENI whose packets are copied.
+        required source: Text,
+        /// Where the copies go.
+        required target: Text,
+        /// Which packets are copied.
+        required filter: Text,
+        /// Place among the sessions of the source: the first whose filter accepts a packet copies it (TM-24).
+        required number: At<Number<1, 32_766>>,
+        /// VXLAN network identifier; absent: derived from the id (TM-5).
+        optional virtual_network_id: At<Number<0, 16_777_215>>,
+        /// Bytes copied of each packet, Ethernet header included (TM-36); absent: all of it.
+        optional packet_length: At<Number<1, 8_500>>,
+    }
+}
+
+table! {
     /// Quotas. Raising them is the operator's right.
     QuotaTable {
         /// Entries per ACL, direction and family, the `*` entry included; absent: 20 (NACL-17).
@@ -238,6 +291,12 @@ table! {
         optional cidr_blocks: At<Number<1, 1_000>>,
         /// Subnets; absent: 200.
         optional subnets: At<Number<1, 1_000_000>>,
+        /// Mirror sessions per source ENI; absent: 3 (TM-6).
+        optional mirror_sessions_per_eni: At<Number<1, 32_766>>,
+        /// Mirror sessions per target; absent: 10 (TM-6).
+        optional mirror_sessions_per_target: At<Number<1, 1_000_000>>,
+        /// Rules per mirror filter, both directions together; absent: 10 (TM-4).
+        optional mirror_filter_rules: At<Number<1, 65_532>>,
     }
 }
 

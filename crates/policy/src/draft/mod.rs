@@ -17,6 +17,8 @@
 //!             of another protocol: nothing; ports are accepted and mean nothing (SG-12, NACL-12)
 //! PEER        CIDR, sg:NAME, pl:NAME, or the id of a group or prefix list; a name may have spaces
 //!             stale:sg-…: a group that no longer exists (SG-38); such a rule matches nothing and counts in the quota
+//! mirror rule NUMBER accept|reject PROTOCOL from CIDR [PORTS] to CIDR [PORTS]
+//!
 //! NUMBER      1 to 32766, once in a direction (NACL-3, NACL-4)
 //! ```
 //!
@@ -28,6 +30,7 @@ mod entry;
 mod file;
 mod grammar;
 mod lex;
+mod mirror_rule;
 mod places;
 mod resolve;
 mod rule;

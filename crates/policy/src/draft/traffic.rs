@@ -61,7 +61,7 @@ pub(crate) fn idle(words: &[Word<'_>], protocol: Protocol) -> Option<Span> {
 
 /// `Some(None)` stands for every protocol.
 #[expect(clippy::option_option, reason = "outer: readable at all; inner: a number, or -1")]
-fn number(name: &Word<'_>, report: &mut Report<'_>) -> Option<Option<u8>> {
+pub(super) fn number(name: &Word<'_>, report: &mut Report<'_>) -> Option<Option<u8>> {
     match name.text {
         "all" | "-1" => return Some(None),
         "tcp" => return Some(Some(6)),
@@ -102,7 +102,7 @@ fn ranged(
 }
 
 /// A port, a range or all of them (SG-13).
-fn range(word: &Word<'_>, report: &mut Report<'_>) -> Option<(u16, u16)> {
+pub(super) fn range(word: &Word<'_>, report: &mut Report<'_>) -> Option<(u16, u16)> {
     if is_any(word.text) || word.text == "-1--1" {
         return Some((0, u16::MAX));
     }

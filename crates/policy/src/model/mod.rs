@@ -6,6 +6,7 @@
 mod acl;
 mod eni;
 mod group;
+mod mirror;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 pub use acl::{AclAction, AclEntry, AclList, NetworkAcl, RuleNumber};
 pub use eni::{Attachment, ConnectionTracking, Eni, Instance, Profile, Service};
+pub use mirror::{MirrorAction, MirrorFilter, MirrorRule, MirrorSession, MirrorTarget, MirrorTargetAt};
 pub use palisade_packet::Direction;
 
 pub use group::{GroupRule, ListSize, Peer, PrefixList, Protocol, SecurityGroup, StaleGroup};
@@ -47,6 +49,12 @@ index! {
     InstanceIndex => instances: Instance;
     /// Position of an ENI in [`Vpc::enis`].
     EniIndex => enis: Eni;
+    /// Position of a mirror target in [`Vpc::mirror_targets`].
+    MirrorTargetIndex => mirror_targets: MirrorTarget;
+    /// Position of a mirror filter in [`Vpc::mirror_filters`].
+    MirrorFilterIndex => mirror_filters: MirrorFilter;
+    /// Position of a mirror session in [`Vpc::mirror_sessions`].
+    MirrorSessionIndex => mirror_sessions: MirrorSession;
 }
 
 /// An IPv4 or IPv6 CIDR block in canonical form.
@@ -81,6 +89,12 @@ pub struct Vpc {
     pub enis: Vec<Eni>,
     /// Service attachments.
     pub services: Vec<Service>,
+    /// Mirror targets.
+    pub mirror_targets: Vec<MirrorTarget>,
+    /// Mirror filters.
+    pub mirror_filters: Vec<MirrorFilter>,
+    /// Mirror sessions.
+    pub mirror_sessions: Vec<MirrorSession>,
     /// Quotas in force.
     pub quotas: Quotas,
     /// Settings of the daemon that runs this VPC.
@@ -172,6 +186,12 @@ pub struct Quotas {
     pub cidr_blocks: u32,
     /// Subnets per VPC.
     pub subnets: u32,
+    /// Mirror sessions per source ENI (TM-6).
+    pub mirror_sessions_per_eni: u32,
+    /// Mirror sessions per target; AWS: 100 on the largest instance size (TM-6).
+    pub mirror_sessions_per_target: u32,
+    /// Rules per mirror filter, both directions together (TM-4).
+    pub mirror_filter_rules: u32,
 }
 
 impl Default for Quotas {
@@ -185,6 +205,9 @@ impl Default for Quotas {
             security_groups: 2500,
             cidr_blocks: 5,
             subnets: 200,
+            mirror_sessions_per_eni: 3,
+            mirror_sessions_per_target: 10,
+            mirror_filter_rules: 10,
         }
     }
 }

@@ -6,6 +6,7 @@ use super::Snapshot;
 use super::compiled::{CompiledEni, CompiledService, CompiledSubnet};
 use super::keys::Keys;
 use super::lookup::Lookup;
+use super::mirror::MirrorPlan;
 use super::policy::Policy;
 use super::reserved::Blocks;
 use super::stamp::Next;
@@ -76,6 +77,7 @@ fn compile_eni(vpc: &Vpc, keys: &Keys, policy: &Policy, index: EniIndex, eni: &E
         max_tracked: vpc[eni.instance].max_tracked,
         time_outs: eni.connection_tracking,
         groups: Arc::clone(groups),
+        mirror: MirrorPlan::compile(vpc, keys, index).map(Arc::new),
         stamp: 0,
     }
 }

@@ -7,6 +7,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use palisade_packet::MacAddr;
 
 use super::keys::{EniKey, InstanceKey, ServiceKey};
+use super::mirror::MirrorPlan;
 use crate::classifier::{CompiledAcl, GroupSet};
 use crate::ids;
 use crate::model::{ConnectionTracking, EniIndex, Subnet, SubnetIndex};
@@ -36,7 +37,9 @@ pub struct CompiledEni {
     pub time_outs: ConnectionTracking,
     /// Its security groups.
     pub groups: Arc<GroupSet>,
-    /// The generation in which something that this ENI's walks can see last changed: its settings, its groups' rules
+    /// What is copied of its packets; `None`: nothing.
+    pub mirror: Option<Arc<MirrorPlan>>,
+    /// The generation in which something that this ENI's walks can see last changed: its settings, what is mirrored of it, its groups' rules
     /// with the members and prefix lists they refer to, its subnet and that one's ACL, who has which address there, the
     /// services, the VPC's blocks and its revocation policy. A result that involves two ENIs holds as long as the stamps of both are the same; a
     /// result without a receiver depends on [`crate::Snapshot::ownership_stamp`] too.

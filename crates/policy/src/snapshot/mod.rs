@@ -7,6 +7,7 @@ mod compile;
 mod compiled;
 mod keys;
 mod lookup;
+mod mirror;
 mod names;
 mod policy;
 mod reserved;
@@ -20,6 +21,7 @@ use palisade_packet::MacAddr;
 
 pub use compiled::{CompiledEni, CompiledService, CompiledSubnet};
 pub use keys::{EniKey, InstanceKey, PortKey, ServiceKey};
+pub use mirror::{CompiledMirror, MirrorChoice, MirrorPlan, MirrorTo};
 pub use names::{RuleName, RuleSlot};
 pub use reserved::Reserved;
 pub use rule_sets::{RuleOwner, RuleSet};

@@ -91,7 +91,8 @@ impl Next<'_> {
         let same = same_place(old, was, self, eni)
             && old.subnet(was.subnet).stamp == subnet.stamp
             && Arc::ptr_eq(was.groups.rules(), eni.groups.rules())
-            && settings(was) == settings(eni);
+            && settings(was) == settings(eni)
+            && same_mirror(was, eni);
         if same { was.stamp } else { self.generation }
     }
 
@@ -109,6 +110,14 @@ fn same_place(old: &Snapshot, was: &CompiledEni, next: &Next<'_>, eni: &Compiled
     was.mac == eni.mac
         && was.addresses == eni.addresses
         && old.vpc[was.subnet].id == next.subnet_id(eni.subnet)
+}
+
+fn same_mirror(was: &CompiledEni, eni: &CompiledEni) -> bool {
+    match (&was.mirror, &eni.mirror) {
+        (None, None) => true,
+        (Some(was), Some(plan)) => was.is_same(plan),
+        _ => false,
+    }
 }
 
 fn settings(eni: &CompiledEni) -> impl PartialEq + use<> {

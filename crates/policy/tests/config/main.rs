@@ -3,6 +3,7 @@
 
 mod faults;
 mod meaning;
+mod mirroring;
 mod properties;
 mod report;
 mod samples;

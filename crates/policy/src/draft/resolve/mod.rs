@@ -7,6 +7,7 @@ mod devices;
 mod enis;
 mod groups;
 mod instances;
+mod mirroring;
 mod names;
 mod prefix_lists;
 mod quotas;
@@ -34,6 +35,9 @@ struct Scope<'f> {
     prefix_lists: Names,
     enis: Names,
     instances: Names,
+    mirror_targets: Names,
+    mirror_filters: Names,
+    mirror_sessions: Names,
 }
 
 /// The VPC that the file describes. `None`, or anything at all, if a fault has been noted.
@@ -50,6 +54,9 @@ pub(super) fn vpc(file: &File, report: &mut Report<'_>) -> Option<Vpc> {
     let enis = enis::enis(&scope, &assignment, report);
     let services = services::services(&scope, report);
     devices::check_unique(&scope, report);
+    let mirror_targets = mirroring::targets(&scope, report);
+    let mirror_filters = mirroring::filters(&scope, report);
+    let mirror_sessions = mirroring::sessions(&scope, mirror_targets.as_deref(), report);
     Some(Vpc {
         region: text_or(table.region.given().map(|region| &region.0.value), DEFAULT_REGION),
         account: text_or(table.account.given().map(|account| &account.0.value), DEFAULT_ACCOUNT),
@@ -63,6 +70,9 @@ pub(super) fn vpc(file: &File, report: &mut Report<'_>) -> Option<Vpc> {
         instances,
         enis: enis?,
         services: services?,
+        mirror_targets: mirror_targets?,
+        mirror_filters,
+        mirror_sessions: mirror_sessions?,
         quotas: scope.limits.quotas,
         daemon: daemon::daemon(file, report),
         id: scope.vpc_id,
@@ -90,6 +100,12 @@ impl<'f> Scope<'f> {
                 .names(IdKind::PrefixList, &file.prefix_list, |table| table.id.given().map(|id| &id.0)),
             enis: ids.names(IdKind::Eni, &file.eni, |table| table.id.given().map(|id| &id.0)),
             instances: ids.names(IdKind::Instance, &file.instance, |table| table.id.given().map(|id| &id.0)),
+            mirror_targets: ids
+                .names(IdKind::MirrorTarget, &file.mirror_target, |table| table.id.given().map(|id| &id.0)),
+            mirror_filters: ids
+                .names(IdKind::MirrorFilter, &file.mirror_filter, |table| table.id.given().map(|id| &id.0)),
+            mirror_sessions: ids
+                .names(IdKind::MirrorSession, &file.mirror_session, |table| table.id.given().map(|id| &id.0)),
             limits: Limits::new(&file.quotas, report),
             vpc_id,
         }

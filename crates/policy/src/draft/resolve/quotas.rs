@@ -26,6 +26,12 @@ impl Limits {
             security_groups: number(&table.security_groups, default.security_groups),
             cidr_blocks: number(&table.cidr_blocks, default.cidr_blocks),
             subnets: number(&table.subnets, default.subnets),
+            mirror_sessions_per_eni: number(&table.mirror_sessions_per_eni, default.mirror_sessions_per_eni),
+            mirror_sessions_per_target: number(
+                &table.mirror_sessions_per_target,
+                default.mirror_sessions_per_target,
+            ),
+            mirror_filter_rules: number(&table.mirror_filter_rules, default.mirror_filter_rules),
         };
         check_product(table, quotas, report);
         Self { quotas }
@@ -60,6 +66,9 @@ pub(super) enum Quota {
     Groups,
     CidrBlocks,
     Subnets,
+    MirrorSessionsPerEni,
+    MirrorSessionsPerTarget,
+    MirrorFilterRules,
 }
 
 impl Quota {
@@ -72,6 +81,9 @@ impl Quota {
             Self::Groups => quotas.security_groups,
             Self::CidrBlocks => quotas.cidr_blocks,
             Self::Subnets => quotas.subnets,
+            Self::MirrorSessionsPerEni => quotas.mirror_sessions_per_eni,
+            Self::MirrorSessionsPerTarget => quotas.mirror_sessions_per_target,
+            Self::MirrorFilterRules => quotas.mirror_filter_rules,
         }
     }
 
@@ -84,6 +96,8 @@ impl Quota {
             Self::Groups => "SG-50",
             Self::CidrBlocks => "RT-70",
             Self::Subnets => "Amazon VPC quotas",
+            Self::MirrorSessionsPerEni | Self::MirrorSessionsPerTarget => "TM-6",
+            Self::MirrorFilterRules => "TM-4",
         }
     }
 
@@ -96,6 +110,9 @@ impl Quota {
             Self::Groups => "security_groups",
             Self::CidrBlocks => "cidr_blocks",
             Self::Subnets => "subnets",
+            Self::MirrorSessionsPerEni => "mirror_sessions_per_eni",
+            Self::MirrorSessionsPerTarget => "mirror_sessions_per_target",
+            Self::MirrorFilterRules => "mirror_filter_rules",
         }
     }
 }
@@ -110,6 +127,9 @@ const UNLIMITED: Quotas = Quotas {
     security_groups: u32::MAX,
     cidr_blocks: u32::MAX,
     subnets: u32::MAX,
+    mirror_sessions_per_eni: u32::MAX,
+    mirror_sessions_per_target: u32::MAX,
+    mirror_filter_rules: u32::MAX,
 };
 
 fn number<const MIN: u32, const MAX: u32>(field: &Field<At<Number<MIN, MAX>>>, default: u32) -> u32 {
