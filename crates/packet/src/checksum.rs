@@ -148,7 +148,7 @@ pub(crate) const fn sendable(protocol: u8, checksum: u16) -> u16 {
 }
 
 /// Computes the checksum of the IPv4 header at the start of `ip` anew.
-pub(crate) fn seal_ipv4_header(ip: &mut [u8], header_len: usize) {
+pub fn seal_ipv4_header(ip: &mut [u8], header_len: usize) {
     let Some(header) = ip.get_mut(..header_len) else { return };
     write_field(header, 10, 0);
     let checksum = Sum::ZERO.bytes(header).checksum();
