@@ -82,9 +82,12 @@ impl MirrorPlan {
     /// other exempt traffic is not to be asked about (TM-27).
     #[must_use]
     pub fn choose(&self, direction: Direction, packet: &IpPacket, amazon_dns: bool) -> Option<MirrorChoice> {
-        let accepts = |session: &CompiledMirror| match amazon_dns {
-            true => session.filter.amazon_dns,
-            false => accepts(session.filter.rules(direction), packet),
+        let accepts = |session: &CompiledMirror| {
+            if amazon_dns {
+                session.filter.amazon_dns
+            } else {
+                accepts(session.filter.rules(direction), packet)
+            }
         };
         let at = self.sessions.iter().position(accepts)?;
         u16::try_from(at).ok().map(MirrorChoice)
