@@ -1,6 +1,6 @@
 //! VXLAN (RFC 7348) around a copy: outer Ethernet, IPv4, UDP and VXLAN headers.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::net::Ipv4Addr;
 
 use foldhash::fast::FixedState;
@@ -84,8 +84,7 @@ pub fn source_port(packet: &IpPacket) -> u16 {
         Transport::Udp { source, destination } => (source, destination),
         _ => (0, 0),
     };
-    let mut hasher = FixedState::default().build_hasher();
-    (packet.source, packet.destination, packet.protocol, ports).hash(&mut hasher);
-    let [low, high, ..] = hasher.finish().to_le_bytes();
+    let flow = (packet.source, packet.destination, packet.protocol, ports);
+    let [low, high, ..] = FixedState::default().hash_one(flow).to_le_bytes();
     FIRST_PORT | u16::from_le_bytes([low, high])
 }
