@@ -19,16 +19,14 @@ const ALL: &str = "\"100 accept all from 0.0.0.0/0 to 0.0.0.0/0\"";
 
 /// Sessions of `web` with these filters' rules, numbered 1, 2, …; all rules of both directions are the same.
 fn mirrored(filters: &[(&str, &str)], services: &str) -> String {
-    let mut text = WORLD.to_owned();
-    for (at, (ingress, egress)) in filters.iter().enumerate() {
-        let number = at + 1;
-        text += &format!(
+    let session = |(number, (ingress, egress)): (usize, &(&str, &str))| {
+        format!(
             "[mirror_filter.f{number}]\ningress = [{ingress}]\negress = [{egress}]\nnetwork_services = [{services}]\n\
              [mirror_session.s{number}]\nsource = \"web\"\ntarget = \"ids\"\nfilter = \"f{number}\"\nnumber = {number}\n\
              virtual_network_id = {number}\n"
-        );
-    }
-    text
+        )
+    };
+    WORLD.to_owned() + &(1..).zip(filters).map(session).collect::<String>()
 }
 
 fn packet(source: &str, destination: &str, protocol: u8, ports: (u16, u16)) -> IpPacket {
