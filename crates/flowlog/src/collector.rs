@@ -13,7 +13,7 @@ use crate::deliver::Courier;
 use crate::object::SLOT;
 use crate::record::{Content, Record};
 use crate::spool::{Lost, Spool, Store};
-use crate::subscription::{Destination, FlowLog, Interval};
+use crate::subscription::{FlowLog, interval_at};
 
 /// How many losses may wait until there is room to tell of them, per flow log.
 const MOST_SKIPS: usize = 65_536;
@@ -79,7 +79,7 @@ impl Collector {
     ///
     /// # Errors
     ///
-    /// A spool cannot be opened; then nothing has changed.
+    /// A flow log keeps its id and is to be another one (FL-5), or a spool cannot be opened; then nothing has changed.
     pub fn subscribe(&mut self, logs: Vec<Arc<FlowLog>>, now: u32) -> io::Result<Vec<Courier>> {
         let mut stores = Vec::new();
         for log in &logs {
@@ -172,6 +172,10 @@ struct Out {
 impl Outbox {
     /// Makes the spool of a flow log; `None` if there is one that is delivered from already.
     fn open(&mut self, log: &Arc<FlowLog>) -> io::Result<Option<Arc<Store>>> {
+        if let Some(out) = self.logs.get(&log.id).filter(|out| out.log != *log) {
+            let what = format!("the flow log {} cannot be changed (FL-5)", out.log.id);
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+        }
         if self.logs.get(&log.id).is_some_and(|out| out.spool.revive()) {
             return Ok(None);
         }
@@ -196,7 +200,7 @@ impl Outbox {
     fn seal(&mut self, now: u32) {
         for out in self.logs.values_mut() {
             let interval = out.log.interval.seconds().max(SLOT);
-            let by_slot = matches!(out.log.destination, Destination::Directory { .. });
+            let by_slot = out.log.destination.objects().is_some();
             // A slot is over with the last window that has records which end in it.
             let end = |slot: u32| slot.saturating_add(SLOT).div_ceil(interval).saturating_mul(interval);
             out.seal(|slot| !by_slot || end(slot).saturating_add(LINGER) <= now);
@@ -255,7 +259,7 @@ impl Out {
     /// Remembers to tell that a record of this window was lost.
     fn skip(&mut self, record: &Record<'_>) {
         let eni = record.eni;
-        let interval: Interval = self.log.interval.at(eni);
+        let interval = interval_at(self.log.interval, eni);
         let start = match record.content {
             Content::Flow { .. } => record.start - record.start % interval.seconds(),
             Content::NoData | Content::SkipData => record.start,

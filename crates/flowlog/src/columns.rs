@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use palisade_policy::flow_log::{Field, Format, Kind};
 use parquet::basic::{Compression, ConvertedType, GzipLevel, Repetition, Type as Physical};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;
@@ -15,8 +16,6 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::record::{Field as Value, reader::RowIter};
 use parquet::schema::types::{Type, TypePtr};
 
-use crate::field::{Field, Kind};
-use crate::format::Format;
 use crate::row;
 
 /// Records of a row group: so many are in memory at a time.

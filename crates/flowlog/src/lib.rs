@@ -16,8 +16,6 @@ mod columns;
 mod deliver;
 mod description;
 mod directory;
-mod field;
-mod format;
 mod object;
 mod read;
 mod record;
@@ -34,12 +32,14 @@ pub use collector::{Collector, Limits, Written};
 pub use deliver::{Courier, Figures, Round};
 pub use description::Description;
 pub use directory::Directory;
-pub use field::{Field, Kind};
-pub use format::{Format, FormatError};
 pub use object::{Key, LARGEST, SLOT};
+pub use palisade_policy::flow_log::{
+    Destination, Field, FileFormat, Format, FormatError, Interval, Kind, LineTarget, Objects, Service,
+    Traffic,
+};
 pub use read::{Records, find};
 pub use record::{Content, Record};
 pub use row::{json, values};
 pub use select::{Selection, SelectionError};
 pub use spool::{Address, Lost, Segment, Spool, Store};
-pub use subscription::{Destination, FileFormat, FlowLog, Interval, LineTarget, Objects, Resource, Traffic};
+pub use subscription::{FlowLog, Resource};

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, Read, Write};
 
 use flate2::{Compression, GzBuilder};
+use palisade_policy::flow_log::{FileFormat, Objects};
 
 use crate::stamp::Stamp;
-use crate::subscription::{FileFormat, Objects};
 
 /// Seconds of the slots by which records are published.
 pub const SLOT: u32 = 300;
@@ -66,6 +66,10 @@ pub(crate) fn write(format: FileFormat, text: impl BufRead, into: impl Write + S
         FileFormat::PlainText => write_gzip(text, into),
         #[cfg(feature = "parquet")]
         FileFormat::Parquet => crate::columns::write(text, into),
+        #[cfg(not(feature = "parquet"))]
+        FileFormat::Parquet => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "this build writes no Parquet"))
+        }
     }
 }
 

@@ -5,10 +5,9 @@ use std::net::IpAddr;
 
 use palisade_flow::{Action, Delta, Hop};
 use palisade_packet::Direction::{Egress, Ingress};
+use palisade_policy::flow_log::{Field, Format};
 
 use crate::description::Description;
-use crate::field::Field;
-use crate::format::Format;
 
 /// What `log-status` says, and what it rests on (FL-47).
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,7 @@
 //! Lines of published text, read back.
 
+use palisade_policy::flow_log::{Field, Format, Kind};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-
-use crate::field::{Field, Kind};
-use crate::format::Format;
 
 /// The values of a line, each beside its field; `None` where it says `-`. What a line has too much or too little of is left
 /// out.

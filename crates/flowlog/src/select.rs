@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-
-use crate::field::Field;
+use palisade_policy::flow_log::Field;
 
 /// What every condition is true of; without conditions, every record.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -118,7 +117,7 @@ impl Condition {
 
 impl Value {
     fn parse(fields: &[Field], name: &str, text: &str) -> Result<Self, SelectionError> {
-        use crate::field::Kind;
+        use palisade_policy::flow_log::Kind;
         if text.is_empty() {
             return Err(error(
                 format!("`{name}` is compared with nothing"),

@@ -1,12 +1,12 @@
 //! Flow logs as they are asked for.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use palisade_flow::Action;
-use serde::{Deserialize, Serialize};
+use palisade_policy::Vpc;
+use palisade_policy::flow_log::{self, Destination, Format, Interval, Traffic, Watched};
 
 use crate::description::Description;
-use crate::format::Format;
 
 /// A flow log. It never changes: one that differs in anything is another one (FL-5).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +27,32 @@ pub struct FlowLog {
     pub format: Format,
     /// Where its records go.
     pub destination: Destination,
+}
+
+impl FlowLog {
+    /// The flow logs of a VPC, with the names of their resources resolved.
+    #[must_use]
+    pub fn all(vpc: &Vpc) -> Vec<Arc<Self>> {
+        vpc.flow_logs.iter().map(|log| Arc::new(Self::of(vpc, log))).collect()
+    }
+
+    fn of(vpc: &Vpc, log: &flow_log::FlowLog) -> Self {
+        let id = log.resource.id(vpc).to_owned();
+        Self {
+            id: log.id.clone(),
+            account: vpc.account.clone(),
+            region: vpc.region.clone(),
+            resource: match log.resource {
+                Watched::Vpc => Resource::Vpc(id),
+                Watched::Subnet(_) => Resource::Subnet(id),
+                Watched::Eni(_) => Resource::Eni(id),
+            },
+            traffic: log.traffic,
+            interval: log.interval,
+            format: log.format.clone(),
+            destination: log.destination.clone(),
+        }
+    }
 }
 
 /// What a flow log watches: every ENI there, present and future (FL-1).
@@ -52,123 +78,23 @@ impl Resource {
     }
 }
 
-/// Which records of flows a flow log wants; NODATA and SKIPDATA it gets whatever it wants (FL-4).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Traffic {
-    /// Accepted packets.
-    Accept,
-    /// Rejected packets.
-    Reject,
-    /// Both.
-    #[default]
-    All,
-}
-
-impl Traffic {
-    /// Whether records with this action are wanted.
-    #[must_use]
-    pub const fn wants(self, action: Action) -> bool {
-        match self {
-            Self::Accept => matches!(action, Action::Accept),
-            Self::Reject => matches!(action, Action::Reject),
-            Self::All => true,
-        }
+/// Whether a flow log wants the records with an action; NODATA and SKIPDATA it gets whatever it wants (FL-4).
+#[must_use]
+pub(crate) const fn wants(traffic: Traffic, action: Action) -> bool {
+    match traffic {
+        Traffic::Accept => matches!(action, Action::Accept),
+        Traffic::Reject => matches!(action, Action::Reject),
+        Traffic::All => true,
     }
 }
 
-/// The longest time that one record covers (FL-10).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub enum Interval {
-    /// 60 s.
-    Minute,
-    /// 600 s.
-    #[default]
-    TenMinutes,
-}
-
-impl Interval {
-    /// Both, the shorter one first.
-    pub const ALL: [Self; 2] = [Self::Minute, Self::TenMinutes];
-
-    /// Its length in seconds.
-    #[must_use]
-    pub const fn seconds(self) -> u32 {
-        match self {
-            Self::Minute => 60,
-            Self::TenMinutes => 600,
-        }
+/// The interval in effect at an ENI: its hardware may not take a longer one than a minute (FL-10).
+#[must_use]
+pub(crate) fn interval_at(asked: Interval, eni: &Description) -> Interval {
+    match eni.longest_interval {
+        Some(longest) if longest < asked.seconds() => Interval::Minute,
+        _ => asked,
     }
-
-    /// The interval in effect at an ENI: its hardware may not take a longer one than a minute (FL-10).
-    #[must_use]
-    pub fn at(self, eni: &Description) -> Self {
-        match eni.longest_interval {
-            Some(longest) if longest < self.seconds() => Self::Minute,
-            _ => self,
-        }
-    }
-}
-
-/// Where records go.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Destination {
-    /// Objects in a local directory, under the keys they would have in a bucket (FL-71).
-    Directory {
-        /// The directory, which stands for the bucket.
-        path: PathBuf,
-        /// How objects are called and written.
-        objects: Objects,
-    },
-    /// A JSON object per line, for people and pipes.
-    Lines(LineTarget),
-}
-
-/// How objects are called and written (FL-71, FL-72, FL-73).
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
-pub struct Objects {
-    /// What keys begin with, without slashes at its ends; empty: with `AWSLogs`.
-    pub prefix: String,
-    /// Whether folders are called `year=2026` and so on, as Hive has it.
-    pub hive_compatible: bool,
-    /// Whether each hour has a folder.
-    pub per_hour: bool,
-    /// How objects are written.
-    pub format: FileFormat,
-}
-
-/// How objects are written (FL-73).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FileFormat {
-    /// Lines behind a header, compressed with gzip.
-    #[default]
-    PlainText,
-    /// Parquet, its columns compressed with gzip.
-    #[cfg(feature = "parquet")]
-    Parquet,
-}
-
-impl FileFormat {
-    /// What keys end with.
-    #[must_use]
-    pub const fn suffix(self) -> &'static str {
-        match self {
-            Self::PlainText => ".log.gz",
-            #[cfg(feature = "parquet")]
-            Self::Parquet => ".log.parquet",
-        }
-    }
-}
-
-/// Where lines of JSON go.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LineTarget {
-    /// Standard output.
-    Stdout,
-    /// A unix socket that somebody listens at.
-    Socket(PathBuf),
 }
 
 #[cfg(test)]
@@ -195,9 +121,25 @@ mod tests {
     /// FL-10: "nitro" never more than a minute.
     #[test]
     fn fl_10_the_profile_limits_the_interval() {
-        let at = |name, interval: Interval| interval.at(&description(name));
+        let at = |name, interval: Interval| interval_at(interval, &description(name));
         assert_eq!(at("web-1", Interval::TenMinutes), Interval::Minute);
         assert_eq!(at("v6-1", Interval::TenMinutes), Interval::TenMinutes);
         assert_eq!(at("v6-1", Interval::Minute), Interval::Minute);
+    }
+
+    #[test]
+    fn what_a_configuration_says_is_what_is_delivered() {
+        let text = format!(
+            "{WORLD}[flow_log.all]\nid = \"fl-0a000001\"\ndestination = {{ directory = \"/logs\" }}\n\
+             [flow_log.data]\nsubnet = \"data\"\ntraffic_type = \"REJECT\"\nmax_aggregation_interval = 60\n\
+             log_format = \"${{srcaddr}}\"\ndestination = {{ json_lines = \"stdout\" }}\n"
+        );
+        let [all, data] = &*FlowLog::all(snapshot(&text).vpc()) else { panic!("not two") };
+        assert_eq!((&*all.id, &*all.account, &*all.region), ("fl-0a000001", "123456789010", "us-east-1"));
+        assert_eq!(all.resource, Resource::Vpc("vpc-0a000001".into()));
+        assert_eq!((all.traffic, all.interval), (Traffic::All, Interval::TenMinutes));
+        assert_eq!(data.resource, Resource::Subnet("subnet-0a000002".into()));
+        assert_eq!((data.traffic, data.interval), (Traffic::Reject, Interval::Minute));
+        assert_eq!(data.format.header(), "srcaddr");
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use palisade_flow::{Delta, Ground, Hop};
 use palisade_packet::Direction;
+use palisade_policy::flow_log::{Destination, Format, Interval, LineTarget, Traffic};
 use palisade_policy::{EniKey, Snapshot, draft};
 
-use crate::format::Format;
-use crate::subscription::{Destination, FlowLog, Interval, LineTarget, Resource, Traffic};
+use crate::subscription::{FlowLog, Resource};
 
 /// Two subnets; `web-1` with a secondary address, `db-1`, and `v6-1` on hardware without a longest interval.
 pub(crate) const WORLD: &str = r#"

@@ -95,13 +95,16 @@ fn accept(screen: &mut Screen, path: &Path, vpc: &Vpc, verbose: bool) -> io::Res
 fn summary(view: &VpcView<'_>) -> String {
     let entries: usize = view.network_acls.iter().map(|acl| acl.ingress.len() + acl.egress.len()).sum();
     let rules = view.security_groups.iter().map(|group| group.ingress.len() + group.egress.len()).sum();
-    let parts = [
+    let mut parts = vec![
         count(view.subnets.len(), "subnet"),
         format!("{} with {}", count(view.network_acls.len(), "network ACL"), entries_text(entries)),
         format!("{} with {}", count(view.security_groups.len(), "security group"), count(rules, "rule")),
         count(view.enis.len(), "interface"),
         count(view.services.len(), "service"),
+        count(view.flow_logs.len(), "flow log"),
     ];
+    // Most files have none.
+    parts.truncate(parts.len() - usize::from(view.flow_logs.is_empty()));
     format!("{} in {}: {}", view.vpc.id, view.vpc.region, parts.join(", "))
 }
 
@@ -110,8 +113,10 @@ fn entries_text(entries: usize) -> String {
 }
 
 fn details(screen: &mut Screen, view: &VpcView<'_>) -> io::Result<()> {
-    let tables = [subnets(view), entries(view), rules(view), prefix_lists(view), enis(view), services(view)];
-    for table in tables.iter().filter(|table| !table.is_empty()) {
+    let rules = [entries(view), rules(view), prefix_lists(view)];
+    let places = [enis(view), services(view), flow_logs(view)];
+    let tables = [subnets(view)].into_iter().chain(rules).chain(places);
+    for table in tables.filter(|table| !table.is_empty()) {
         writeln!(screen.out)?;
         table.write(&mut screen.out)?;
     }
@@ -186,6 +191,16 @@ fn services(view: &VpcView<'_>) -> Table {
     for service in &view.services {
         let addresses: Vec<_> = service.addresses.iter().map(ToString::to_string).collect();
         table.row([service.name, &service.mac, &addresses.join(","), &attachment(&service.attachment)]);
+    }
+    table
+}
+
+fn flow_logs(view: &VpcView<'_>) -> Table {
+    let titles = ["FLOW LOG", "ID", "RESOURCE", "TRAFFIC", "INTERVAL", "DESTINATION"];
+    let mut table = Table::new(&titles.map(Column::Left));
+    for log in &view.flow_logs {
+        let (interval, to) = (format!("{} s", log.max_aggregation_interval), log.destination.to_string());
+        table.row([log.name, log.id, log.resource_id, log.traffic_type, &interval, &to]);
     }
     table
 }

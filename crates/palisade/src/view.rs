@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use palisade_packet::MacAddr;
+use palisade_policy::flow_log::{Destination, FlowLog};
 use palisade_policy::model::{
     Attachment, Direction, Eni, Instance, ListSize, NetworkAcl, PrefixList, Profile, SecurityGroup, Service,
     Subnet, Vpc,
@@ -25,6 +26,7 @@ pub(crate) struct VpcView<'a> {
     pub(crate) instances: Vec<InstanceView<'a>>,
     pub(crate) enis: Vec<EniView<'a>>,
     pub(crate) services: Vec<ServiceView<'a>>,
+    pub(crate) flow_logs: Vec<FlowLogView<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -159,6 +161,20 @@ pub(crate) struct ServiceView<'a> {
     pub(crate) attachment: AttachmentView<'a>,
 }
 
+#[derive(Debug, Serialize)]
+pub(crate) struct FlowLogView<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) name: &'a str,
+    /// The id of the VPC, subnet or ENI that it watches.
+    pub(crate) resource_id: &'a str,
+    pub(crate) traffic_type: &'static str,
+    /// In seconds.
+    pub(crate) max_aggregation_interval: u32,
+    pub(crate) log_format: String,
+    pub(crate) log_destination_type: &'static str,
+    pub(crate) destination: &'a Destination,
+}
+
 impl<'a> VpcView<'a> {
     pub(crate) fn new(vpc: &'a Vpc) -> Self {
         Self {
@@ -177,6 +193,7 @@ impl<'a> VpcView<'a> {
             instances: vpc.instances.iter().map(instance_view).collect(),
             enis: vpc.enis.iter().map(|eni| eni_view(vpc, eni)).collect(),
             services: vpc.services.iter().map(service_view).collect(),
+            flow_logs: vpc.flow_logs.iter().map(|log| flow_log_view(vpc, log)).collect(),
         }
     }
 }
@@ -299,6 +316,19 @@ fn service_view(service: &Service) -> ServiceView<'_> {
         mac: mac(service.mac),
         addresses: &service.addresses,
         attachment: attachment_view(&service.attachment, service.worker),
+    }
+}
+
+fn flow_log_view<'a>(vpc: &'a Vpc, log: &'a FlowLog) -> FlowLogView<'a> {
+    FlowLogView {
+        id: &log.id,
+        name: &log.name,
+        resource_id: log.resource.id(vpc),
+        traffic_type: log.traffic.as_str(),
+        max_aggregation_interval: log.interval.seconds(),
+        log_format: log.format.to_string(),
+        log_destination_type: log.destination.kind(),
+        destination: &log.destination,
     }
 }
 

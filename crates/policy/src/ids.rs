@@ -30,11 +30,13 @@ pub enum IdKind {
     MirrorRule,
     /// A mirror session, `tms-…`.
     MirrorSession,
+    /// A flow log, `fl-…`.
+    FlowLog,
 }
 
 impl IdKind {
     /// Every kind, in the order of its number.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Vpc,
         Self::Subnet,
         Self::NetworkAcl,
@@ -47,6 +49,7 @@ impl IdKind {
         Self::MirrorFilter,
         Self::MirrorRule,
         Self::MirrorSession,
+        Self::FlowLog,
     ];
 
     /// What its ids begin with, before the hyphen.
@@ -65,6 +68,7 @@ impl IdKind {
             Self::MirrorFilter => "tmf",
             Self::MirrorRule => "tmfr",
             Self::MirrorSession => "tms",
+            Self::FlowLog => "fl",
         }
     }
 
@@ -84,6 +88,7 @@ impl IdKind {
             Self::MirrorFilter => "mirror filter",
             Self::MirrorRule => "mirror filter rule",
             Self::MirrorSession => "mirror session",
+            Self::FlowLog => "flow log",
         }
     }
 

@@ -5,6 +5,7 @@ mod classifier;
 pub mod diagnostics;
 pub mod draft;
 mod filter;
+pub mod flow_log;
 pub mod ids;
 pub mod lint;
 pub mod model;

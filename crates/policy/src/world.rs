@@ -44,6 +44,7 @@ pub(crate) fn empty() -> Vpc {
         mirror_targets: vec![],
         mirror_filters: vec![],
         mirror_sessions: vec![],
+        flow_logs: vec![],
         quotas: Quotas::default(),
         daemon: Daemon::default(),
     }

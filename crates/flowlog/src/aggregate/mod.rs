@@ -18,8 +18,9 @@ use palisade_policy::{EniKey, Snapshot};
 
 use crate::directory::Directory;
 use crate::record::Record;
-use crate::subscription::{FlowLog, Interval};
+use crate::subscription::FlowLog;
 use open::Open;
+use palisade_policy::flow_log::Interval;
 use publish::Closed;
 use watch::Watch;
 

@@ -7,8 +7,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use palisade_flow::{Delta, Loss};
 use palisade_policy::EniKey;
-
-use crate::subscription::Interval;
+use palisade_policy::flow_log::Interval;
 
 /// One window of one interval, or a part of it where the set of flow logs changed within.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use palisade_flow::{Delta, Hop};
 use palisade_policy::EniKey;
+use palisade_policy::flow_log::Interval;
 
 use super::open::Open;
 use super::watch::Watch;
@@ -11,7 +12,7 @@ use super::{Aggregator, Outlet};
 use crate::description::Description;
 use crate::directory::Directory;
 use crate::record::{Content, Record};
-use crate::subscription::Interval;
+use crate::subscription::wants;
 
 /// A window whose records are being written.
 pub(super) struct Closed {
@@ -97,7 +98,7 @@ impl Audience {
         let Some((.., description)) = &self.of else { return };
         let mut names = None;
         for watch in self.watches.iter().map(|at| &watches[*at]) {
-            if watch.log.traffic.wants(delta.action()) {
+            if wants(watch.log.traffic, delta.action()) {
                 let (rule, hop) = names.get_or_insert_with(|| names_of(directory, delta));
                 outlet.record(&watch.log, &Record::of(description, delta, rule.as_deref(), hop.as_deref()));
             }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use palisade_flow::{Action, Delta, Ground, Loss, Window};
 use palisade_packet::Direction::{Egress, Ingress};
+use palisade_policy::flow_log::{Destination, Format, LineTarget, Traffic};
 use palisade_policy::{EniKey, Snapshot};
 use proptest::prelude::*;
 
 use super::*;
-use crate::format::Format;
 use crate::record::Content;
-use crate::subscription::{Destination, LineTarget, Resource, Traffic};
+use crate::subscription::Resource;
 use crate::testing::{WORLD, key_of, packet, snapshot, snapshot_after};
 
 const REQUEST: (&str, &str) = ("203.0.113.12", "10.0.1.10");

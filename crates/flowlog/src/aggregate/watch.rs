@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use palisade_policy::EniKey;
+use palisade_policy::flow_log::Interval;
 
 use super::open::Open;
 use crate::description::Description;
-use crate::subscription::{FlowLog, Interval};
+use crate::subscription::{FlowLog, interval_at};
 
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -28,7 +29,7 @@ impl Watch {
 
     /// Whether it is told of an ENI in windows of an interval.
     pub(super) fn covers(&self, eni: &Description, interval: Interval) -> bool {
-        self.log.resource.covers(eni) && self.log.interval.at(eni) == interval
+        self.log.resource.covers(eni) && interval_at(self.log.interval, eni) == interval
     }
 
     /// Whether it sees no later part of the window.

@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write as _};
 use std::path::Path;
 
+use palisade_policy::flow_log::Objects;
+
 use crate::object::{self, Key};
 use crate::spool::{Address, Segment, sync_directory};
-use crate::subscription::Objects;
 
 /// Writes a segment as an object. It appears whole, under the same key whenever it is put, or not at all.
 pub(super) fn put(address: &Address, root: &Path, objects: &Objects, segment: &Segment) -> io::Result<()> {

@@ -5,10 +5,10 @@ use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::format::Format;
+use palisade_policy::flow_log::{Format, LineTarget};
+
 use crate::row;
 use crate::spool::Segment;
-use crate::subscription::LineTarget;
 
 /// How long a listener may leave a line unread before the segment is tried again later.
 const PATIENCE: Duration = Duration::from_secs(5);

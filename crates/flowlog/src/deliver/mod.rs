@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::spool::{Address, Segment, Store};
-use crate::subscription::Destination;
+use palisade_policy::flow_log::Destination;
 
 /// Seconds after the first failure until the next attempt; twice as many after each further one.
 const FIRST_PAUSE: u32 = 1;
@@ -115,5 +115,6 @@ fn put(address: &Address, segment: &Segment) -> io::Result<()> {
     match &address.destination {
         Destination::Directory { path, objects } => directory::put(address, path, objects, segment),
         Destination::Lines(target) => lines::put(target, segment),
+        other => Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other}: no way there yet"))),
     }
 }

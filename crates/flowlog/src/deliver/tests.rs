@@ -224,6 +224,16 @@ fn fl_5_a_deleted_flow_log_is_delivered_to_its_end() {
     assert_eq!(again.len(), 1, "a flow log that comes back has a new spool");
 }
 
+/// FL-5.
+#[test]
+fn fl_5_a_flow_log_that_keeps_its_id_cannot_be_changed() {
+    let Folders { spool, bucket, .. } = &folders();
+    let (mut collector, _courier) = start(spool, &to_directory(bucket), 1 << 20);
+    let other = FlowLog { traffic: palisade_policy::flow_log::Traffic::Reject, ..to_directory(bucket) };
+    let error = collector.subscribe(vec![Arc::new(other)], BEGIN).unwrap_err();
+    assert!(error.to_string().contains("FL-5"), "{error}");
+}
+
 /// FL-78: lines come with the end of each window.
 #[test]
 fn fl_78_lines_of_json_reach_a_socket() {

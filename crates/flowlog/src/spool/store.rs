@@ -7,9 +7,10 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use palisade_policy::flow_log::Destination;
 use serde::{Deserialize, Serialize};
 
-use crate::subscription::{Destination, FlowLog};
+use crate::subscription::FlowLog;
 
 /// File in which a spool says whose it is.
 const ADDRESS: &str = "address.json";

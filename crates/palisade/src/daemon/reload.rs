@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use palisade_flowlog::FlowLog;
 use palisade_io::Port;
 use palisade_policy::diagnostics::Style;
 use palisade_policy::model::Daemon as DaemonSettings;
-use palisade_policy::{PortKey, Snapshot};
+use palisade_policy::{PortKey, Snapshot, Vpc};
 use palisade_runtime::RuntimeError;
 
 use super::Daemon;
@@ -21,7 +22,7 @@ use super::ports::{Attached, PortPlan};
 use crate::check::{self, LoadError};
 use crate::control::protocol::{Code, Refusal};
 use crate::failure::Failure;
-use crate::report::reload::ReloadReport;
+use crate::report::reload::{FlowLogChange, ReloadReport};
 use crate::service_manager;
 
 const UNCHANGED: &str = "the policy in force is unchanged";
@@ -43,8 +44,8 @@ impl Daemon {
         service_manager::ready();
         match &outcome {
             Ok(report) => {
-                let ReloadReport { generation, opened, closed, warnings } = report;
-                tracing::info!(generation, ?opened, ?closed, "reloaded");
+                let ReloadReport { generation, opened, closed, flow_logs, warnings } = report;
+                tracing::info!(generation, ?opened, ?closed, ?flow_logs, "reloaded");
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
@@ -58,6 +59,7 @@ impl Daemon {
         let vpc = check::load(&self.config)
             .map_err(|error| bad_config(&self.config.display().to_string(), error))?;
         let old = self.dataplane.snapshot();
+        let flow_logs = FlowLogChange::between(old.vpc(), &vpc)?;
         let mut warnings = settings_that_wait(&self.settings, &vpc.daemon);
         let snapshot = Arc::new(Snapshot::compile(vpc, Some(&old)));
         let change = PortChange::new(ports, PortPlan::all(&snapshot, self.takeover));
@@ -70,7 +72,27 @@ impl Daemon {
             warnings.push(error.to_string());
         }
         stage.finish(ports, &change, &mut warnings);
-        Ok(ReloadReport { generation: snapshot.generation(), opened, closed, warnings })
+        Ok(ReloadReport { generation: snapshot.generation(), opened, closed, flow_logs, warnings })
+    }
+}
+
+impl FlowLogChange {
+    /// Which flow logs a configuration begins and ends.
+    ///
+    /// # Errors
+    /// One that keeps its id is to be another one (FL-5).
+    fn between(old: &Vpc, new: &Vpc) -> Result<Self, Refusal> {
+        let (was, is) = (FlowLog::all(old), FlowLog::all(new));
+        if let Some(log) = is.iter().find(|log| was.iter().any(|other| other.id == log.id && other != *log)) {
+            let what = format!("the flow log {} cannot be changed (FL-5)", log.id);
+            let help = format!("give it another id, or leave `id` out and it is derived; {UNCHANGED}");
+            return Err(Refusal::new(Code::BadConfig, what, help));
+        }
+        let names = |of: &Vpc, others: &[Arc<FlowLog>]| {
+            let gone = of.flow_logs.iter().filter(|log| !others.iter().any(|other| other.id == log.id));
+            gone.map(|log| log.name.clone()).collect()
+        };
+        Ok(Self { begun: names(new, &was), ended: names(old, &is) })
     }
 }
 
@@ -221,6 +243,10 @@ fn settings_that_wait(one: &DaemonSettings, other: &DaemonSettings) -> Vec<Strin
         ("daemon.max_connections", one.max_connections != other.max_connections),
         ("daemon.flow_cache", one.flow_cache != other.flow_cache),
         ("daemon.gro", one.gro != other.gro),
+        ("daemon.flow_log_spool", one.flow_log_spool != other.flow_log_spool),
+        ("daemon.flow_log_spool_limit", one.flow_log_spool_limit != other.flow_log_spool_limit),
+        ("daemon.flow_log_records", one.flow_log_records != other.flow_log_records),
+        ("daemon.credentials_file", one.credentials_file != other.credentials_file),
     ];
     let names = changed.iter().filter(|(_, changed)| *changed).map(|(name, _)| name);
     names.map(|name| format!("{name} has changed; restart the daemon to have it take effect")).collect()

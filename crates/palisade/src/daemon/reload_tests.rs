@@ -172,3 +172,24 @@ fn settings_that_need_a_restart_are_named() {
     assert_eq!(waiting.len(), 1);
     assert!(waiting[0].starts_with("daemon.workers"), "{waiting:?}");
 }
+
+/// FL-5.
+#[test]
+fn fl_5_a_flow_log_that_keeps_its_id_cannot_be_changed() {
+    let vpc = |flow_logs: &str| {
+        let text = format!("[vpc]\ncidr_blocks = [\"10.0.0.0/16\"]\n{flow_logs}");
+        palisade_policy::draft::load("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let log = |name: &str, id: &str, to: &str| {
+        format!("[flow_log.{name}]\n{id}\ndestination = {{ json_lines = \"{to}\" }}\n")
+    };
+    let id = "id = \"fl-0a000001\"";
+    let old = vpc(&log("a", id, "stdout"));
+    let change = FlowLogChange::between(&old, &vpc(&log("b", id, "stdout"))).unwrap();
+    assert_eq!(change, FlowLogChange::default(), "a name is no part of it");
+    let refusal = FlowLogChange::between(&old, &vpc(&log("a", id, "/run/s"))).unwrap_err();
+    assert!(refusal.message.contains("fl-0a000001") && refusal.message.contains("FL-5"), "{refusal:?}");
+    let derived = vpc(&log("a", "", "stdout"));
+    let change = FlowLogChange::between(&derived, &vpc(&log("a", "", "/run/s"))).unwrap();
+    assert_eq!((&*change.begun, &*change.ended), (&["a".to_owned()][..], &["a".to_owned()][..]));
+}

@@ -111,4 +111,8 @@ codes! {
     DuplicateDevice => "duplicate-device",
     /// An MTU too small for IPv6.
     BadMtu => "bad-mtu",
+    /// A format of flow-log records that names no field, an unknown one, or one twice (FL-50).
+    BadLogFormat => "bad-log-format",
+    /// A flow log that writes what another one writes (FL-6).
+    DuplicateFlowLog => "duplicate-flow-log",
 }

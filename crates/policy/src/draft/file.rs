@@ -7,9 +7,12 @@ use palisade_packet::MacAddr;
 use schemars::{Schema, SchemaGenerator};
 
 use super::entry::AclLine;
+use super::flow_log::FlowLogTable;
 use super::mirror_rule::{MirrorLine, NetworkService};
 use super::rule::GroupRuleLine;
-use super::scalar::{Account, Description, DeviceName, Family, Id, NetnsName, Region, SocketPath, Time};
+use super::scalar::{
+    Account, Description, DeviceName, Family, Id, NetnsName, Path, Region, SocketPath, Time,
+};
 use super::table::{Named, table};
 use super::value::{At, Item, List, Number, Read, Text};
 use crate::diagnostics::Report;
@@ -41,6 +44,8 @@ table! {
         optional mirror_filter: Named<MirrorFilterTable>,
         /// Mirror sessions by name: whose packets are copied.
         optional mirror_session: Named<MirrorSessionTable>,
+        /// Flow logs by name.
+        optional flow_log: Named<FlowLogTable>,
         /// Quotas; AWS's defaults where absent.
         optional quotas: QuotaTable,
         /// Settings of the daemon; none of them changes a verdict.
@@ -317,5 +322,13 @@ table! {
         optional flow_cache: At<Number<0, 8_388_608>>,
         /// Consecutive TCP segments or UDP datagrams of a flow leave as one segmentation-offload frame where the port takes it; absent: true.
         optional gro: At<bool>,
+        /// Directory in which records of flow logs wait for delivery; absent: /var/lib/palisade/VPC-ID/flow-logs.
+        optional flow_log_spool: Path,
+        /// Mebibytes of records that each flow log may have waiting there; what comes beyond is lost, and told as SKIPDATA; absent: 256.
+        optional flow_log_spool_limit: At<Number<1, 1_048_576>>,
+        /// Records of open aggregation windows, all flow logs together, 110 to 220 bytes each; beyond that, records are written early (FL-12); absent: 1048576.
+        optional flow_log_records: At<Number<1, 100_000_000>>,
+        /// File of credentials for AWS services, in the form of AWS's SDKs; absent: what `AWS_SHARED_CREDENTIALS_FILE` says, or ~/.aws/credentials.
+        optional credentials_file: Path,
     }
 }

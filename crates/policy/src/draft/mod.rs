@@ -28,6 +28,7 @@
 mod address;
 mod entry;
 mod file;
+mod flow_log;
 mod grammar;
 mod lex;
 mod mirror_rule;

@@ -172,6 +172,7 @@ macro_rules! forms {
         }
     )*};
 }
+pub(crate) use forms;
 
 forms! {
     /// Name of an AWS Region.
@@ -188,6 +189,9 @@ forms! {
     NetnsName { is_netns, BadDevice,
         "a network namespace's name: 1 to 255 bytes, no white space or `/`, not `.` or `..`",
         { "type": "string", "pattern": "^[^/\\s]+$", "maxLength": 255 } }
+    /// A file or directory.
+    Path { is_path, BadForm, "an absolute path of at most 4095 bytes",
+        { "type": "string", "pattern": "^/", "maxLength": 4095 } }
     /// Where a unix socket is made.
     SocketPath { is_socket_path, BadForm, "an absolute path of at most 107 bytes",
         { "type": "string", "pattern": "^/", "maxLength": 107 } }
@@ -223,8 +227,13 @@ fn is_file_name(text: &str) -> bool {
     !matches!(text, "" | "." | "..") && !text.contains(forbidden)
 }
 
+/// The kernel's `PATH_MAX` is 4096 with the terminating zero byte.
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.len() <= 4095 && !text.contains('\0')
+}
+
 /// `sockaddr_un` has 108 bytes with the terminating zero byte.
-fn is_socket_path(text: &str) -> bool {
+pub(crate) fn is_socket_path(text: &str) -> bool {
     text.starts_with('/') && text.len() <= 107 && !text.contains('\0')
 }
 

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
+pub use crate::flow_log::FlowLog;
 pub use acl::{AclAction, AclEntry, AclList, NetworkAcl, RuleNumber};
 pub use eni::{Attachment, ConnectionTracking, Eni, Instance, Profile, Service};
 pub use mirror::{MirrorAction, MirrorFilter, MirrorRule, MirrorSession, MirrorTarget, MirrorTargetAt};
@@ -95,6 +96,8 @@ pub struct Vpc {
     pub mirror_filters: Vec<MirrorFilter>,
     /// Mirror sessions.
     pub mirror_sessions: Vec<MirrorSession>,
+    /// Flow logs; they see verdicts and change none.
+    pub flow_logs: Vec<FlowLog>,
     /// Quotas in force.
     pub quotas: Quotas,
     /// Settings of the daemon that runs this VPC.
@@ -229,6 +232,23 @@ pub struct Daemon {
     pub flow_cache: u32,
     /// Whether consecutive segments of one TCP flow leave as one segmentation-offload frame where the port takes it.
     pub gro: bool,
+    /// Directory in which records of flow logs wait for delivery; `None`: `/var/lib/palisade/VPC-ID/flow-logs`.
+    pub flow_log_spool: Option<PathBuf>,
+    /// Bytes that each flow log may have waiting there.
+    pub flow_log_spool_limit: u64,
+    /// Records of open windows, all flow logs together.
+    pub flow_log_records: u32,
+    /// File of credentials for AWS services, in the form of AWS's SDKs; `None`: the file that they would take.
+    pub credentials_file: Option<PathBuf>,
+}
+
+impl Daemon {
+    /// Where the records of a VPC's flow logs wait for delivery.
+    #[must_use]
+    pub fn flow_log_spool(&self, vpc_id: &str) -> PathBuf {
+        let given = self.flow_log_spool.clone();
+        given.unwrap_or_else(|| PathBuf::from(format!("/var/lib/palisade/{vpc_id}/flow-logs")))
+    }
 }
 
 impl Default for Daemon {
@@ -241,6 +261,10 @@ impl Default for Daemon {
             max_connections: 262_144,
             flow_cache: 65_536,
             gro: true,
+            flow_log_spool: None,
+            flow_log_spool_limit: 256 << 20,
+            flow_log_records: 1 << 20,
+            credentials_file: None,
         }
     }
 }

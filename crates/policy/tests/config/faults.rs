@@ -345,6 +345,48 @@ addresses = ["169.254.169.253"]
 attach = { packet = "x" }"#, &[(DuplicateAddress, "169.254.169.253"), (BadName, " t")]),
 ];
 
+/// In front of cases that need a flow log's keys; a case goes on in `[flow_log.f]`.
+const LOG: &str =
+    "[vpc]\ncidr_blocks = [\"10.0.0.0/16\"]\n[subnet.web]\ncidr = \"10.0.1.0/24\"\n[flow_log.f]\n";
+
+const fn log(text: &'static str, found: &'static [(Code, &'static str)]) -> Case {
+    Case { base: LOG, text, found }
+}
+
+#[rustfmt::skip]
+const FLOW_LOGS: &[Case] = &[
+    log("", &[(MissingKey, "f")]),
+    log("destination = {}", &[(MissingKey, "destination")]),
+    log("destination = { s3 = \"logs\", directory = \"/x\" }", &[(ConflictingKeys, "destination")]),
+    log("destination = { s3 = \"lo\" }", &[(BadForm, "lo")]),
+    log("destination = { s3 = \"-logs\", prefix = \"/a\", endpoint = \"ftp://x\", profile = \"a b\", region = \"moon\" }",
+        &[(BadForm, "-logs"), (BadForm, "/a"), (BadForm, "ftp://x"), (BadForm, "a b"), (BadForm, "moon")]),
+    log("destination = { s3 = \"logs\", endpoint = \"http://localhost:0\" }", &[(BadForm, "http://localhost:0")]),
+    log("destination = { s3 = \"logs\", endpoint = \"http://[::g]:80\" }", &[(BadForm, "http://[::g]:80")]),
+    log("destination = { s3 = \"logs\", endpoint = \"https://store/path\" }", &[(BadForm, "https://store/path")]),
+    log("destination = { s3 = \"logs\", prefix = \"a/../b\" }", &[(BadForm, "a/../b")]),
+    log("destination = { log_group = \"a b\" }", &[(BadForm, "a b")]),
+    log("destination = { delivery_stream = \"a/b\" }", &[(BadForm, "a/b")]),
+    log("destination = { directory = \"logs\" }", &[(BadForm, "logs")]),
+    log("destination = { json_lines = \"stderr\" }", &[(BadForm, "stderr")]),
+    log("destination = { json_lines = true }\nid = \"fl-1\"\nsubnet = \"wbe\"",
+        &[(WrongType, "true"), (BadId, "fl-1"), (UnknownReference, "wbe")]),
+    log("destination = { json_lines = \"stdout\" }\neni = \"nobody\"\ntraffic_type = \"all\"\nmax_aggregation_interval = 61",
+        &[(UnknownReference, "nobody"), (BadForm, "all"), (OutOfRange, "61")]),
+    log("destination = { json_lines = \"stdout\" }\nsubnet = \"web\"\neni = \"nobody\"", &[(ConflictingKeys, "nobody")]),
+    log("destination = { directory = \"/logs\" }\nlog_format = \"${srcaddr} ${dstadr}\"", &[(BadLogFormat, "dstadr")]),
+    log("destination = { directory = \"/logs\" }\nlog_format = \"\"", &[(BadLogFormat, "\"\"")]),
+    log("destination = { directory = \"/logs\" }\ndestination_options = { file_format = \"csv\", per_hour = 1 }",
+        &[(BadForm, "csv"), (UnknownKey, "per_hour")]),
+    log("destination = { directory = \"/logs\", region = \"us-east-1\" }", &[(ConflictingKeys, "us-east-1")]),
+    log("id = \"fl-0a000001\"\ndestination = { json_lines = \"stdout\" }\n[flow_log.g]\nid = \"fl-0a000001\"\nsubnet = \"web\"\ndestination = { json_lines = \"stdout\" }",
+        &[(DuplicateId, "fl-0a000001")]),
+    log("destination = { json_lines = \"stdout\" }\n[flow_log.g]\ndestination = { json_lines = \"stdout\" }",
+        &[(DuplicateFlowLog, "g")]),
+    vpc("[daemon]\nflow_log_spool = \"spool\"\nflow_log_spool_limit = 0\nflow_log_records = 0\ncredentials_file = \"~/c\"",
+        &[(BadForm, "spool"), (OutOfRange, "0"), (OutOfRange, "0"), (BadForm, "~/c")]),
+];
+
 #[test]
 fn a_derived_id_cannot_be_given_to_another_object() {
     let text = format!(
@@ -363,7 +405,7 @@ fn a_derived_id_cannot_be_given_to_another_object() {
 }
 
 fn all() -> impl Iterator<Item = &'static Case> {
-    [FILE, BLOCKS, ACLS, GROUPS, ENIS].into_iter().flatten()
+    [FILE, BLOCKS, ACLS, GROUPS, ENIS, FLOW_LOGS].into_iter().flatten()
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 mod faults;
+mod flow_logs;
 mod meaning;
 mod mirroring;
 mod properties;

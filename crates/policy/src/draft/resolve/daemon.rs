@@ -23,8 +23,20 @@ pub(super) fn daemon(file: &File, report: &mut Report<'_>) -> Daemon {
     if let Some(flows) = table.flow_cache.given() {
         daemon.flow_cache = flows.value.0;
     }
+    flow_logs(table, &mut daemon);
     daemon.gro = table.gro.given().is_none_or(|gro| gro.value);
     daemon
+}
+
+fn flow_logs(table: &DaemonTable, daemon: &mut Daemon) {
+    daemon.flow_log_spool = table.flow_log_spool.given().map(|path| path.0.value.clone().into());
+    daemon.credentials_file = table.credentials_file.given().map(|path| path.0.value.clone().into());
+    if let Some(mebibytes) = table.flow_log_spool_limit.given() {
+        daemon.flow_log_spool_limit = u64::from(mebibytes.value.0) << 20;
+    }
+    if let Some(records) = table.flow_log_records.given() {
+        daemon.flow_log_records = records.value.0;
+    }
 }
 
 /// How many workers there are: as said, or one for each CPU they are bound to.

@@ -5,6 +5,7 @@ mod blocks;
 mod daemon;
 mod devices;
 mod enis;
+mod flow_logs;
 mod groups;
 mod instances;
 mod mirroring;
@@ -38,6 +39,7 @@ struct Scope<'f> {
     mirror_targets: Names,
     mirror_filters: Names,
     mirror_sessions: Names,
+    flow_logs: Names,
 }
 
 /// The VPC that the file describes. `None`, or anything at all, if a fault has been noted.
@@ -57,7 +59,8 @@ pub(super) fn vpc(file: &File, report: &mut Report<'_>) -> Option<Vpc> {
     let mirror_targets = mirroring::targets(&scope, report);
     let mirror_filters = mirroring::filters(&scope, report);
     let mirror_sessions = mirroring::sessions(&scope, mirror_targets.as_deref(), report);
-    Some(Vpc {
+    let flow_logs = flow_logs::drafts(&scope, report);
+    let mut vpc = Vpc {
         region: text_or(table.region.given().map(|region| &region.0.value), DEFAULT_REGION),
         account: text_or(table.account.given().map(|account| &account.0.value), DEFAULT_ACCOUNT),
         cidr_blocks: table.cidr_blocks.items().iter().map(|block| block.value).collect(),
@@ -73,10 +76,13 @@ pub(super) fn vpc(file: &File, report: &mut Report<'_>) -> Option<Vpc> {
         mirror_targets: mirror_targets?,
         mirror_filters,
         mirror_sessions: mirror_sessions?,
+        flow_logs: Vec::new(),
         quotas: scope.limits.quotas,
         daemon: daemon::daemon(file, report),
         id: scope.vpc_id,
-    })
+    };
+    flow_logs::finish(flow_logs?, &mut vpc, report);
+    Some(vpc)
 }
 
 impl<'f> Scope<'f> {
@@ -106,6 +112,7 @@ impl<'f> Scope<'f> {
                 .names(IdKind::MirrorFilter, &file.mirror_filter, |table| table.id.given().map(|id| &id.0)),
             mirror_sessions: ids
                 .names(IdKind::MirrorSession, &file.mirror_session, |table| table.id.given().map(|id| &id.0)),
+            flow_logs: ids.names(IdKind::FlowLog, &file.flow_log, |table| table.id.given().map(|id| &id.0)),
             limits: Limits::new(&file.quotas, report),
             vpc_id,
         }

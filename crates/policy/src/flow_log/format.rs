@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::field::Field;
+use super::field::Field;
 
 /// The fields of a flow log's records: at least one, none twice.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -11,8 +11,7 @@ pub struct Format {
 }
 
 /// Why a text is no format, and where: `at` and `length` count bytes (FL-50).
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{what}")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FormatError {
     /// Bytes before the fault.
     pub at: usize,
@@ -119,6 +118,14 @@ impl fmt::Display for Format {
             write!(f, "{}${{{field}}}", if at == 0 { "" } else { " " })?;
         }
         Ok(())
+    }
+}
+
+impl std::error::Error for FormatError {}
+
+impl fmt::Display for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
     }
 }
 
