@@ -43,7 +43,7 @@ pub struct FlowCache {
 }
 
 impl FlowCache {
-    /// Entries per worker where nothing else is said: some 12 MiB.
+    /// Entries per worker where nothing else is said: some 16 MiB.
     pub const DEFAULT_ENTRIES: usize = 65_536;
     /// Most entries; the configuration refuses more.
     pub const MAX_ENTRIES: usize = 1 << 23;

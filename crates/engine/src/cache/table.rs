@@ -1,8 +1,10 @@
-//! Where flows are kept: buckets of eight, chosen by hash. Nothing grows, nothing moves, and a search looks at one bucket.
+//! Where flows are kept: buckets of eight, two of which the hash offers to a flow. Nothing grows, nothing moves, and a search
+//! looks at two buckets at most.
 //!
-//! When a bucket is full, what matters least in it goes first: denials before flows that pass, those before flows of
-//! established connections, among equals the one unused for longest. A newcomer that matters less than everything there
-//! is not kept, so that a flood of denied packets cannot push out the flows of established connections.
+//! A flow goes where more places are free, so that hardly a bucket is full before nearly all are. When both are full, what
+//! matters least in them goes first: denials before flows that pass, those before flows of established connections, among
+//! equals the one unused for longest. A newcomer that matters less than everything there is not kept, so that a flood of
+//! denied packets cannot push out the flows of established connections.
 
 use super::flow::Flow;
 use super::key::FlowKey;
@@ -21,7 +23,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(entries: usize) -> Self {
-        let buckets = if entries == 0 { 0 } else { entries.div_ceil(WAYS).next_power_of_two() };
+        let buckets = entries.div_ceil(WAYS);
         Self {
             tags: vec![[FREE; WAYS]; buckets].into_boxed_slice(),
             flows: std::iter::repeat_with(|| None).take(buckets * WAYS).collect(),
@@ -37,28 +39,19 @@ impl Table {
     }
 
     pub(super) fn find(&mut self, key: &FlowKey, hash: u64) -> Option<&mut Flow> {
-        let (bucket, tag) = self.locate(hash)?;
-        let mut candidates = matches(self.tags[bucket], tag);
-        let ways = self.flows[bucket * WAYS..].first_chunk_mut::<WAYS>()?;
-        while candidates != 0 {
-            let way = candidates.trailing_zeros() as usize / 8 % WAYS;
-            if ways[way].as_ref().is_some_and(|flow| flow.is_of(key)) {
-                return ways[way].as_mut();
-            }
-            candidates &= candidates - 1;
-        }
-        None
+        let place = self.position(key, hash)?;
+        self.flows.get_mut(place)?.as_mut()
     }
 
-    /// The place that a flow is to take, with what is there now; `None` if everything in the bucket matters more.
+    /// The place that a flow is to take, with what is there now; `None` if everything that it could replace matters more.
     pub(super) fn place_for(&mut self, flow: &Flow, hash: u64) -> Option<&mut Option<Flow>> {
-        let (bucket, tag) = self.locate(hash)?;
-        let ways = &self.flows[bucket * WAYS..][..WAYS];
-        let own = ways.iter().position(|place| place.as_ref().is_some_and(|it| it.is_of(flow.key())));
-        let free = || ways.iter().position(Option::is_none);
-        let way = own.or_else(free).or_else(|| least(ways, flow))?;
-        self.tags[bucket][way] = tag;
-        Some(&mut self.flows[bucket * WAYS + way])
+        let buckets = self.buckets_of(hash);
+        let place = self
+            .position(flow.key(), hash)
+            .or_else(|| self.vacancy(buckets))
+            .or_else(|| self.least(buckets, flow))?;
+        *self.tags.get_mut(place / WAYS)?.get_mut(place % WAYS)? = tag_of(hash);
+        self.flows.get_mut(place)
     }
 
     /// Empties the places of a bucket whose flow is not wanted.
@@ -71,12 +64,51 @@ impl Table {
         }
     }
 
-    /// The low bits choose the bucket, the high ones are the tag.
-    fn locate(&self, hash: u64) -> Option<(usize, u8)> {
-        let mask = self.tags.len().checked_sub(1)?;
-        let [.., top] = hash.to_le_bytes();
-        let bucket = usize::try_from(hash & 0xffff_ffff).unwrap_or_default() & mask;
-        Some((bucket, top.max(FREE + 1)))
+    fn position(&self, key: &FlowKey, hash: u64) -> Option<usize> {
+        let [first, second] = self.buckets_of(hash);
+        self.search(first, key, hash).or_else(|| self.search(second, key, hash))
+    }
+
+    fn search(&self, bucket: usize, key: &FlowKey, hash: u64) -> Option<usize> {
+        let mut candidates = matches(*self.tags.get(bucket)?, tag_of(hash));
+        let ways = self.ways(bucket)?;
+        while candidates != 0 {
+            let way = candidates.trailing_zeros() as usize / 8 % WAYS;
+            if ways[way].as_ref().is_some_and(|flow| flow.is_of(key)) {
+                return Some(bucket * WAYS + way);
+            }
+            candidates &= candidates - 1;
+        }
+        None
+    }
+
+    /// A free place in that of two buckets which has more of them.
+    fn vacancy(&self, buckets: [usize; 2]) -> Option<usize> {
+        let free = |bucket: usize| self.tags.get(bucket).map_or(0, |tags| matches(*tags, FREE).count_ones());
+        let [first, second] = buckets;
+        let bucket = if free(second) > free(first) { second } else { first };
+        let way = self.tags.get(bucket)?.iter().position(|tag| *tag == FREE)?;
+        Some(bucket * WAYS + way)
+    }
+
+    /// The place of what matters least in two buckets, unless it matters more than the newcomer.
+    fn least(&self, buckets: [usize; 2], newcomer: &Flow) -> Option<usize> {
+        let worths = buckets.into_iter().flat_map(|bucket| {
+            let ways = self.ways(bucket).into_iter().flatten();
+            ways.enumerate().map(move |(way, flow)| (bucket * WAYS + way, flow.as_ref().map(Flow::worth)))
+        });
+        let (place, least) = worths.min_by_key(|(_, worth)| *worth)?;
+        least.is_none_or(|(class, _)| class <= newcomer.worth().0).then_some(place)
+    }
+
+    fn ways(&self, bucket: usize) -> Option<&[Option<Flow>; WAYS]> {
+        self.flows.get(bucket * WAYS..)?.first_chunk()
+    }
+
+    /// Each half of the hash chooses a bucket, by its high bits.
+    fn buckets_of(&self, hash: u64) -> [usize; 2] {
+        let buckets = self.tags.len() as u64;
+        [hash & 0xffff_ffff, hash >> 32].map(|half| (half * buckets >> 32) as usize)
     }
 }
 
@@ -95,9 +127,34 @@ const fn matches(tags: Tags, tag: u8) -> u64 {
     differences.wrapping_sub(LOWEST) & !differences & HIGHEST
 }
 
-/// The way that matters least, unless it matters more than the newcomer.
-fn least(ways: &[Option<Flow>], newcomer: &Flow) -> Option<usize> {
-    let worth = |flow: &Option<Flow>| flow.as_ref().map(Flow::worth);
-    let (way, least) = ways.iter().map(worth).enumerate().min_by_key(|(_, worth)| *worth)?;
-    least.is_none_or(|(class, _)| class <= newcomer.worth().0).then_some(way)
+/// The lowest bits, which choose no bucket as long as there are no more than 2^24 of them.
+fn tag_of(hash: u64) -> u8 {
+    let [low, ..] = hash.to_le_bytes();
+    low.max(FREE + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hash_has_two_buckets() {
+        for entries in [1, 8, 9, 4_099] {
+            let table = Table::new(entries);
+            for hash in [0, u64::MAX, 0x8000_0000_7fff_ffff] {
+                assert!(table.buckets_of(hash).iter().all(|bucket| *bucket < table.buckets()), "{entries}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_match_is_seen_among_others() {
+        for way in 0..WAYS {
+            let mut tags = [7; WAYS];
+            tags[way] = FREE;
+            assert_eq!(matches(tags, FREE), 0x80 << (8 * way), "a single free way");
+        }
+        assert_eq!(matches([FREE; WAYS], FREE).count_ones(), 8);
+        assert_eq!(matches([1; WAYS], FREE), 0);
+    }
 }
