@@ -18,7 +18,7 @@ use palisade_packet::{Direction, IpPacket};
 use crate::conn::{Conn, Expiry, Offer};
 use crate::handle::ConnHandle;
 use crate::instance::Instance;
-use crate::key::Key;
+use crate::listed::Listed;
 use crate::owner::Owner;
 use crate::plan::{Act, Plan, Refused, Rights};
 use crate::record::{EntryRecord, Imported};
@@ -34,11 +34,11 @@ const ATTEMPTS: usize = 8;
 
 /// What an opening packet brings along.
 struct Opening<'a> {
-    rights: Rights,
+    /// The entry that it wants. Nobody sees it before it stands in the map.
+    conn: Arc<Conn>,
     direction: Direction,
     packet: &'a IpPacket,
     owner: &'a Owner,
-    instance: Arc<Instance>,
     now: Instant,
 }
 
@@ -87,7 +87,7 @@ impl ConnTable {
             }
             Act::Open(rights) => {
                 let instance = self.instances.find_or_make(owner.instance);
-                self.open(&Opening { rights, direction, packet, owner, instance, now })?
+                self.open(&Opening::new((rights, direction), packet, (owner, instance), now))?
             }
         };
         conn.traffic(conn.side(direction)).add(1, u64::from(packet.ip_len));
@@ -121,7 +121,7 @@ impl ConnTable {
                 Attempt::Again => {}
                 Attempt::NoPlace(why) => {
                     refused = why;
-                    let allowance = (&*opening.instance, opening.owner.max_tracked);
+                    let allowance = (&**opening.instance(), opening.owner.max_tracked);
                     if !self.make_room(why, allowance, opening.now) {
                         break;
                     }
@@ -133,14 +133,13 @@ impl ConnTable {
 
     /// Holds the shard of the key while it decides; takes the timer's lock at most, and no other shard.
     fn try_open(&self, opening: &Opening<'_>) -> Attempt {
-        match self.map.entry(opening.rights.key) {
+        match self.map.entry(opening.listed()) {
             Entry::Occupied(slot) => self.try_take_over(slot, opening),
             Entry::Vacant(slot) => match self.take_place(opening) {
                 Ok(()) => {
-                    let conn = opening.conn();
-                    slot.insert(Arc::clone(&conn));
-                    self.births.count(&opening.rights.key);
-                    Attempt::Done(conn)
+                    slot.insert(());
+                    self.births.count(opening.conn.key());
+                    Attempt::Done(Arc::clone(&opening.conn))
                 }
                 Err(why) => Attempt::NoPlace(why),
             },
@@ -148,18 +147,18 @@ impl ConnTable {
     }
 
     fn take_place(&self, opening: &Opening<'_>) -> Result<(), Refused> {
-        if !opening.instance.take_place(opening.owner.max_tracked) {
+        if !opening.instance().take_place(opening.owner.max_tracked) {
             return Err(Refused::Allowance);
         }
         if !self.tally.begin() {
-            opening.instance.give_place_back();
+            opening.instance().give_place_back();
             return Err(Refused::TableFull);
         }
         Ok(())
     }
 
-    fn try_take_over(&self, slot: OccupiedEntry<'_, Key, Arc<Conn>>, opening: &Opening<'_>) -> Attempt {
-        let old = Arc::clone(slot.get());
+    fn try_take_over(&self, slot: OccupiedEntry<'_, Listed, ()>, opening: &Opening<'_>) -> Attempt {
+        let Listed(old) = slot.key().clone();
         match old.offer(opening.direction, opening.packet, &opening.owner.time_outs, opening.now) {
             Offer::Taken | Offer::Moves => Attempt::Done(old),
             Offer::Replace => self.try_replace(slot, &old, opening),
@@ -178,28 +177,27 @@ impl ConnTable {
     /// CT-45: the old entry hands its place to the new one, so that nobody can take it in between.
     fn try_replace(
         &self,
-        mut slot: OccupiedEntry<'_, Key, Arc<Conn>>,
+        slot: OccupiedEntry<'_, Listed, ()>,
         old: &Arc<Conn>,
         opening: &Opening<'_>,
     ) -> Attempt {
         // The ENI may have moved to another instance since the old entry was made.
-        let moves = !Arc::ptr_eq(old.instance(), &opening.instance);
-        if moves && !opening.instance.take_place(opening.owner.max_tracked) {
+        let moves = !Arc::ptr_eq(old.instance(), opening.instance());
+        if moves && !opening.instance().take_place(opening.owner.max_tracked) {
             return Attempt::NoPlace(Refused::Allowance);
         }
         let killed = old.kill_reusable();
         if moves {
-            let loser = if killed { old.instance() } else { &opening.instance };
+            let loser = if killed { old.instance() } else { opening.instance() };
             loser.give_place_back();
         }
         if !killed {
             return Attempt::Again;
         }
         self.tally.replace();
-        let conn = opening.conn();
-        slot.insert(Arc::clone(&conn));
-        self.births.count(&opening.rights.key);
-        Attempt::Done(conn)
+        slot.replace_entry(());
+        self.births.count(opening.conn.key());
+        Attempt::Done(Arc::clone(&opening.conn))
     }
 
     /// Adds one to the count that this returns.
@@ -214,27 +212,39 @@ impl ConnTable {
         }
         // Before the shard is locked: a removal holds the list of instances while it takes shards.
         let instance = self.instances.find_or_make(record.instance);
-        let Entry::Vacant(slot) = self.map.entry(record.key()) else {
+        let conn = Arc::new(record.revive(Arc::clone(&instance), now));
+        let Entry::Vacant(slot) = self.map.entry(Listed(Arc::clone(&conn))) else {
             return &mut imported.duplicates;
         };
         if !self.tally.begin() {
             return &mut imported.no_room;
         }
         instance.take_place(u32::MAX);
-        let conn = Arc::new(record.revive(instance, now));
-        slot.insert(Arc::clone(&conn));
+        slot.insert(());
         self.births.count(conn.key());
         conn.arm(now);
         &mut imported.taken
     }
 }
 
-impl Opening<'_> {
-    fn conn(&self) -> Arc<Conn> {
-        let owner = (&self.owner.time_outs, &self.instance);
-        let conn = Conn::open((self.rights, self.direction), self.packet, owner, self.now);
-        debug_assert!(conn.side(self.direction) == Side::Originator);
-        Arc::new(conn)
+impl<'a> Opening<'a> {
+    fn new(
+        (rights, direction): (Rights, Direction),
+        packet: &'a IpPacket,
+        (owner, instance): (&'a Owner, Arc<Instance>),
+        now: Instant,
+    ) -> Self {
+        let conn = Conn::open((rights, direction), packet, (&owner.time_outs, instance), now);
+        debug_assert!(conn.side(direction) == Side::Originator);
+        Self { conn: Arc::new(conn), direction, packet, owner, now }
+    }
+
+    fn listed(&self) -> Listed {
+        Listed(Arc::clone(&self.conn))
+    }
+
+    fn instance(&self) -> &Arc<Instance> {
+        self.conn.instance()
     }
 }
 

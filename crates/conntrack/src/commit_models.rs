@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use palisade_packet::{Tcp, Transport};
 
 use super::*;
+use crate::key::Key;
 use crate::models::{
     OWNER, RST, START, SYN, TIME_OUTS, at, datagram, datagram_to, explore, finds, race, segment,
 };
@@ -60,7 +61,8 @@ fn pass(
     let done = match (open, &plan.act) {
         (Some(open), Act::Open(rights)) => {
             let instance = table.instances.find_or_make(owner.instance);
-            let opened = open(table, &Opening { rights: *rights, direction, packet, owner, instance, now });
+            let opening = Opening::new((*rights, direction), packet, (owner, instance), now);
+            let opened = open(table, &opening);
             opened.map(|conn| conn.traffic(conn.side(direction)).add(1, u64::from(packet.ip_len)))
         }
         _ => table.commit(plan, owner, packet, now),
@@ -411,7 +413,7 @@ mod wrong {
 
     /// Looks for the entry, then inserts one, without holding the lock in between.
     pub(super) fn open_unlocked(table: &ConnTable, opening: &Opening<'_>) -> Result<Arc<Conn>, Refused> {
-        if let Some(conn) = table.get(&opening.rights.key) {
+        if let Some(conn) = table.get(opening.conn.key()) {
             conn.offer(opening.direction, opening.packet, &opening.owner.time_outs, opening.now);
             return Ok(conn);
         }
@@ -421,17 +423,17 @@ mod wrong {
 
     /// Looks whether there is a place, then takes one.
     pub(super) fn open_by_looking(table: &ConnTable, opening: &Opening<'_>) -> Result<Arc<Conn>, Refused> {
-        if opening.instance.tracked() >= opening.owner.max_tracked {
+        if opening.instance().tracked() >= opening.owner.max_tracked {
             return Err(Refused::Allowance);
         }
-        opening.instance.take_place(u32::MAX);
+        opening.instance().take_place(u32::MAX);
         table.tally.begin();
         Ok(insert(table, opening))
     }
 
     /// Takes the place of a closed entry without asking whether it was the one that ended it.
     pub(super) fn replace_unasked(table: &ConnTable, opening: &Opening<'_>) -> Result<Arc<Conn>, Refused> {
-        let old = table.get(&opening.rights.key).filter(|old| old.is_alive(opening.now));
+        let old = table.get(opening.conn.key()).filter(|old| old.is_alive(opening.now));
         let Some(old) = old.filter(|old| old.state().is_reusable()) else {
             return table.open(opening);
         };
@@ -443,7 +445,7 @@ mod wrong {
     /// Counts the entry before it can be seen.
     pub(super) fn open_counted_early(table: &ConnTable, opening: &Opening<'_>) -> Result<Arc<Conn>, Refused> {
         table.take_place(opening)?;
-        table.births.count(&opening.rights.key);
+        table.births.count(opening.conn.key());
         Ok(insert(table, opening))
     }
 
@@ -454,10 +456,10 @@ mod wrong {
     }
 
     fn insert(table: &ConnTable, opening: &Opening<'_>) -> Arc<Conn> {
-        let conn = opening.conn();
-        match table.map.entry(opening.rights.key) {
-            Entry::Occupied(mut slot) => drop(slot.insert(Arc::clone(&conn))),
-            Entry::Vacant(slot) => slot.insert(Arc::clone(&conn)),
+        let conn = Arc::clone(&opening.conn);
+        match table.map.entry(opening.listed()) {
+            Entry::Occupied(slot) => drop(slot.replace_entry(())),
+            Entry::Vacant(slot) => slot.insert(()),
         }
         conn.arm(opening.now);
         conn

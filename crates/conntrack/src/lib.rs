@@ -34,6 +34,7 @@ mod conn;
 mod handle;
 mod instance;
 mod key;
+mod listed;
 #[cfg(test)]
 #[cfg(palisade_loom)]
 mod models;

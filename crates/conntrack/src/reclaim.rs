@@ -133,7 +133,7 @@ impl ConnTable {
 
     /// Takes a dead entry out of the map unless a successor already stands there.
     fn take_out(&self, conn: &Arc<Conn>) {
-        self.map.remove_if(conn.key(), |_, standing| Arc::ptr_eq(standing, conn));
+        self.map.remove_if(conn.key(), |standing, ()| Arc::ptr_eq(&standing.0, conn));
     }
 
     pub(crate) fn count_end(&self, conn: &Conn, how: End) {

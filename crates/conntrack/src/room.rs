@@ -1,9 +1,7 @@
 //! How large the map is made, and what a full table takes.
 
-use std::sync::Arc;
-
 use crate::conn::Conn;
-use crate::key::Key;
+use crate::listed::Listed;
 
 /// Entries of the map for so many of the table: an eighth more, as the hash does not fill the shards evenly and a shard
 /// that grows stalls.
@@ -24,7 +22,7 @@ pub(crate) fn memory(capacity: usize) -> usize {
     let shards = shards(capacity);
     // A hash table has a power of two of buckets, an eighth of which stay empty, and a byte beside each.
     let buckets = (slots(capacity).div_ceil(shards) * 8 / 7).next_power_of_two();
-    let map = shards * (buckets * (size_of::<(Key, Arc<Conn>)>() + 1) + SHARD);
+    let map = shards * (buckets * (size_of::<Listed>() + 1) + SHARD);
     map.saturating_add(capacity.saturating_mul(allocated(size_of::<Conn>() + COUNTS) + HANDLE))
 }
 

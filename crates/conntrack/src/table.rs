@@ -11,6 +11,7 @@ use crate::conn::Conn;
 use crate::handle::ConnHandle;
 use crate::instance::Instances;
 use crate::key::Key;
+use crate::listed::Listed;
 use crate::owner::Zone;
 use crate::plan::{Act, Consult, Plan};
 use crate::record::{EntryRecord, Imported};
@@ -26,8 +27,8 @@ use crate::view::{ConnTotals, ConnView};
 /// Callers bring the time; it should be read once per burst (see the crate's notes on precision) and may differ a little
 /// between threads.
 pub struct ConnTable {
-    /// Key to entry. The hasher is seeded at random, per table.
-    pub(crate) map: DashMap<Key, Arc<Conn>, RandomState>,
+    /// Entries by their key. The hasher is seeded at random, per table.
+    pub(crate) map: DashMap<Listed, (), RandomState>,
     pub(crate) instances: Instances,
     pub(crate) tally: Tally,
     pub(crate) births: Births,
@@ -112,21 +113,21 @@ impl ConnTable {
     /// All live entries, in no particular order. Locks one shard of the map at a time.
     #[must_use]
     pub fn list(&self, now: Instant) -> Vec<ConnView> {
-        self.map.iter().filter_map(|conn| ConnView::of(&conn, now)).collect()
+        self.map.iter().filter_map(|listed| ConnView::of(&listed.key().0, now)).collect()
     }
 
     /// Shows all live entries, one by one and in no particular order: what [`ConnTable::list`] takes memory for. Locks like
     /// it, and holds the lock of a shard while `each` looks; who opens an entry there waits.
     pub fn visit(&self, now: Instant, mut each: impl FnMut(&ConnView)) {
-        self.map.iter().filter_map(|conn| ConnView::of(&conn, now)).for_each(|view| each(&view));
+        self.map.iter().filter_map(|listed| ConnView::of(&listed.key().0, now)).for_each(|view| each(&view));
     }
 
     /// Handles on the live entries that `wanted` picks, in no particular order. Locks like [`ConnTable::visit`].
     #[must_use]
     pub fn select(&self, wanted: impl Fn(&ConnView) -> bool, now: Instant) -> Vec<ConnHandle> {
-        let is_wanted = |conn: &Arc<Conn>| ConnView::of(conn, now).is_some_and(|view| wanted(&view));
-        let chosen = self.map.iter().filter(|conn| is_wanted(conn.value()));
-        chosen.map(|conn| ConnHandle::new(Arc::clone(conn.value()))).collect()
+        let is_wanted = |conn: &Conn| ConnView::of(conn, now).is_some_and(|view| wanted(&view));
+        let chosen = self.map.iter().filter(|listed| is_wanted(&listed.key().0));
+        chosen.map(|listed| ConnHandle::new(Arc::clone(&listed.key().0))).collect()
     }
 
     /// The live entries of some ENIs that have not been admitted by the stamps given here for these. Costs a look at every
@@ -139,12 +140,12 @@ impl ConnTable {
         if stamps.is_empty() {
             return Vec::new();
         }
-        let is_unadmitted = |key: &Key, conn: &Conn| {
-            let stamp = stamps.get(&key.zone());
+        let is_unadmitted = |conn: &Conn| {
+            let stamp = stamps.get(&conn.key().zone());
             stamp.is_some_and(|stamp| !conn.admission().is_by(*stamp)) && conn.is_alive(now)
         };
-        let found = self.map.iter().filter(|conn| is_unadmitted(conn.key(), conn.value()));
-        found.map(|conn| ConnHandle::new(Arc::clone(conn.value()))).collect()
+        let found = self.map.iter().filter(|listed| is_unadmitted(&listed.key().0));
+        found.map(|listed| ConnHandle::new(Arc::clone(&listed.key().0))).collect()
     }
 
     /// What became of all entries ever made (conservation law 3).
@@ -171,7 +172,7 @@ impl ConnTable {
     /// All live entries as records (CT-40a).
     #[must_use]
     pub fn export(&self, now: Instant) -> Vec<EntryRecord> {
-        self.map.iter().filter_map(|conn| EntryRecord::of(&conn, now)).collect()
+        self.map.iter().filter_map(|listed| EntryRecord::of(&listed.key().0, now)).collect()
     }
 
     /// Takes over exported entries. Allowances do not refuse them, as no live entry is ever evicted (CT-70); the
@@ -204,7 +205,7 @@ impl ConnTable {
 
     /// A handle on the entry, with no lock held any more.
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<Conn>> {
-        self.map.get(key).map(|conn| Arc::clone(&conn))
+        self.map.get(key).map(|listed| Arc::clone(&listed.key().0))
     }
 }
 

@@ -4,9 +4,9 @@
 //! consistent fences. So a fence follows each such store here, as it does in the code that compilers emit for x86; it
 //! forbids what the language forbids, that a store and a later load of another cell change places.
 
+use std::borrow::Borrow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
-use std::ops::Deref;
 use std::sync::atomic::Ordering;
 
 use loom::sync::atomic;
@@ -89,35 +89,45 @@ pub(crate) struct DashMap<K, V, S> {
     hasher: PhantomData<S>,
 }
 
-impl<K: Copy + Eq + Hash, V: Clone, S> DashMap<K, V, S> {
+impl<K: Clone + Eq + Hash, V: Clone, S> DashMap<K, V, S> {
     pub(crate) fn with_capacity_and_hasher_and_shard_amount(_: usize, _: S, _: usize) -> Self {
         Self { shards: [Shard::default(), Shard::default()], hasher: PhantomData }
     }
 
-    /// The value itself, with no lock held: what it is about is shared in any case.
-    pub(crate) fn get(&self, key: &K) -> Option<V> {
+    /// With no lock held: what it is about is shared in any case.
+    pub(crate) fn get<Q: Eq + Hash>(&self, key: &Q) -> Option<Standing<K>>
+    where
+        K: Borrow<Q>,
+    {
         let shard = self.lock(key);
-        shard.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone())
+        shard.iter().find(|(known, _)| known.borrow() == key).map(|(key, _)| Standing { key: key.clone() })
     }
 
     pub(crate) fn entry(&self, key: K) -> Entry<'_, K, V> {
         let shard = self.lock(&key);
         match shard.iter().position(|(known, _)| *known == key) {
-            Some(place) => Entry::Occupied(OccupiedEntry { shard, place }),
+            Some(place) => Entry::Occupied(OccupiedEntry { shard, place, key }),
             None => Entry::Vacant(VacantEntry { shard, key }),
         }
     }
 
-    pub(crate) fn remove_if(&self, key: &K, wanted: impl FnOnce(&K, &V) -> bool) -> Option<(K, V)> {
+    pub(crate) fn remove_if<Q: Eq + Hash>(
+        &self,
+        key: &Q,
+        wanted: impl FnOnce(&K, &V) -> bool,
+    ) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+    {
         let mut shard = self.lock(key);
-        let place = shard.iter().position(|(known, _)| known == key)?;
+        let place = shard.iter().position(|(known, _)| known.borrow() == key)?;
         let (known, value) = &shard[place];
         wanted(known, value).then(|| shard.remove(place))
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Standing<K, V>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Standing<K>> {
         let all = self.shards.iter().flat_map(|shard| locked(shard).clone());
-        all.map(|(key, value)| Standing { key, value })
+        all.map(|(key, _)| Standing { key })
     }
 
     #[cfg(test)]
@@ -125,7 +135,7 @@ impl<K: Copy + Eq + Hash, V: Clone, S> DashMap<K, V, S> {
         self.shards.iter().map(|shard| locked(shard).len()).sum()
     }
 
-    fn lock(&self, key: &K) -> MutexGuard<'_, Vec<(K, V)>> {
+    fn lock(&self, key: &impl Hash) -> MutexGuard<'_, Vec<(K, V)>> {
         locked(&self.shards[shard_of(key)])
     }
 }
@@ -141,27 +151,14 @@ fn locked<K, V>(shard: &Shard<K, V>) -> MutexGuard<'_, Vec<(K, V)>> {
     shard.lock().expect("a panic ends the model")
 }
 
-/// A key and its value, with no lock held.
-pub(crate) struct Standing<K, V> {
+/// A key, with no lock held.
+pub(crate) struct Standing<K> {
     key: K,
-    value: V,
 }
 
-impl<K, V> Standing<K, V> {
+impl<K> Standing<K> {
     pub(crate) fn key(&self) -> &K {
         &self.key
-    }
-
-    pub(crate) fn value(&self) -> &V {
-        &self.value
-    }
-}
-
-impl<K, V> Deref for Standing<K, V> {
-    type Target = V;
-
-    fn deref(&self) -> &V {
-        &self.value
     }
 }
 
@@ -174,6 +171,8 @@ pub(crate) enum Entry<'a, K, V> {
 pub(crate) struct OccupiedEntry<'a, K, V> {
     shard: MutexGuard<'a, Vec<(K, V)>>,
     place: usize,
+    /// The key that was asked with.
+    key: K,
 }
 
 pub(crate) struct VacantEntry<'a, K, V> {
@@ -182,12 +181,14 @@ pub(crate) struct VacantEntry<'a, K, V> {
 }
 
 impl<K, V> OccupiedEntry<'_, K, V> {
-    pub(crate) fn get(&self) -> &V {
-        &self.shard[self.place].1
+    /// The key that stands there.
+    pub(crate) fn key(&self) -> &K {
+        &self.shard[self.place].0
     }
 
-    pub(crate) fn insert(&mut self, value: V) -> V {
-        std::mem::replace(&mut self.shard[self.place].1, value)
+    /// Puts the key that was asked with where the other one stood.
+    pub(crate) fn replace_entry(mut self, value: V) -> (K, V) {
+        std::mem::replace(&mut self.shard[self.place], (self.key, value))
     }
 
     pub(crate) fn remove(mut self) -> V {
