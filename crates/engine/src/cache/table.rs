@@ -108,7 +108,7 @@ impl Table {
     /// Each half of the hash chooses a bucket, by its high bits.
     fn buckets_of(&self, hash: u64) -> [usize; 2] {
         let buckets = self.tags.len() as u64;
-        [hash & 0xffff_ffff, hash >> 32].map(|half| (half * buckets >> 32) as usize)
+        [hash & 0xffff_ffff, hash >> 32].map(|half| ((half * buckets) >> 32) as usize)
     }
 }
 
