@@ -28,6 +28,16 @@ pub struct Counters {
     rules: Slots,
     /// Packets refused by the tracking allowance, by ENI (CT-71).
     refused: Slots,
+    /// Packets judged at an ENI, and of them those that a flow log covers.
+    judged: AtomicU64,
+    logged: AtomicU64,
+    /// Of the judged, those that were accepted by their sender's side and came to their receiver's.
+    onward: AtomicU64,
+    /// By ENI: packets that no record speaks of, because they are exempt (FL-60) or their drop is hidden (FL-17).
+    exempt: Slots,
+    hidden: Slots,
+    /// Fragments that were dropped after they had been held.
+    orphaned: AtomicU64,
 }
 
 /// What one stage did, in one direction.
@@ -64,6 +74,12 @@ impl Counters {
             group: Default::default(),
             rules: Slots::new(),
             refused: Slots::new(),
+            judged: AtomicU64::default(),
+            logged: AtomicU64::default(),
+            onward: AtomicU64::default(),
+            exempt: Slots::new(),
+            hidden: Slots::new(),
+            orphaned: AtomicU64::default(),
         }
     }
 
@@ -99,6 +115,32 @@ impl Counters {
     /// Fragments that were held are dropped, because their first one did not come (CT-61).
     pub(crate) fn orphaned(&self, fragments: usize) {
         add(&self.dropped[DropReason::FragmentOrphan.index()], fragments as u64);
+        add(&self.orphaned, fragments as u64);
+    }
+
+    /// Packets were judged at one ENI by its groups and the ACL of its subnet.
+    pub(crate) fn judged(&self, logged: bool, packets: u64) {
+        add(&self.judged, packets);
+        if logged {
+            add(&self.logged, packets);
+        }
+    }
+
+    /// Packets that their sender's side accepted came to their receiver.
+    pub(crate) fn onward(&self, packets: u64) {
+        add(&self.onward, packets);
+    }
+
+    /// Packets of an ENI, or for one, that nothing judges: to and from services, ARP and the like (FL-60, FL-62).
+    pub fn exempt(&self, eni: EniKey, packets: u32) {
+        self.exempt.ensure_one(eni.0);
+        self.exempt.add(eni.0, packets.into());
+    }
+
+    /// Packets were dropped at an ENI before they were judged there (FL-16, FL-17).
+    pub(crate) fn hidden(&self, eni: EniKey, packets: u32) {
+        self.hidden.ensure_one(eni.0);
+        self.hidden.add(eni.0, packets.into());
     }
 
     /// Packets were taken by the fabric itself.
@@ -155,6 +197,12 @@ impl Counters {
         self.refused.get(eni.0)
     }
 
+    /// Packets at one ENI that no flow log speaks of: exempt ones, and those whose drop is hidden (FL-60, FL-17).
+    #[must_use]
+    pub fn unrecorded(&self, eni: EniKey) -> (u64, u64) {
+        (self.exempt.get(eni.0), self.hidden.get(eni.0))
+    }
+
     /// The present values.
     #[must_use]
     pub fn values(&self) -> CounterValues {
@@ -177,6 +225,14 @@ impl Counters {
             group_ingress: stage(&self.group[Direction::Ingress as usize]),
             group_egress: stage(&self.group[Direction::Egress as usize]),
             rule_hits: self.rules.total(),
+            sides: SideValues {
+                judged: read(&self.judged),
+                logged: read(&self.logged),
+                onward: read(&self.onward),
+                exempt: self.exempt.total(),
+                hidden: self.hidden.total(),
+                orphaned: read(&self.orphaned),
+            },
         }
     }
 }
@@ -210,6 +266,25 @@ pub struct CounterValues {
     pub group_egress: StageValues,
     /// Hits of all ACL entries, `*` included, and all group rules.
     pub rule_hits: u64,
+    /// What was seen at the ENIs at both ends.
+    pub sides: SideValues,
+}
+
+/// Packets as ENIs see them: one that goes from one ENI to another is seen twice. Flow logs speak of some of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct SideValues {
+    /// Judged at an ENI by its groups and the ACL of its subnet.
+    pub judged: u64,
+    /// Of the judged, those that a flow log covers.
+    pub logged: u64,
+    /// Of the judged, those that were accepted by their sender's side and came to their receiver.
+    pub onward: u64,
+    /// Not judged: to and from services, ARP and the like (FL-60, FL-62).
+    pub exempt: u64,
+    /// Dropped before they were judged (FL-16, FL-17), fragments that had been held apart.
+    pub hidden: u64,
+    /// Fragments that were dropped after they had been held.
+    pub orphaned: u64,
 }
 
 /// Counts indexed by a reason.
@@ -280,6 +355,18 @@ impl AddAssign<&CounterValues> for CounterValues {
         self.group_ingress = self.group_ingress + other.group_ingress;
         self.group_egress = self.group_egress + other.group_egress;
         self.rule_hits += other.rule_hits;
+        self.sides += other.sides;
+    }
+}
+
+impl AddAssign for SideValues {
+    fn add_assign(&mut self, other: Self) {
+        self.judged += other.judged;
+        self.logged += other.logged;
+        self.onward += other.onward;
+        self.exempt += other.exempt;
+        self.hidden += other.hidden;
+        self.orphaned += other.orphaned;
     }
 }
 

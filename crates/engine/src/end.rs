@@ -32,7 +32,7 @@ impl Walked {
     /// A walk that has not ended yet.
     pub(crate) fn begin(packets: u32) -> Self {
         let verdict = Verdict::Drop(DropReason::PortMissing);
-        Self { a: None, b: None, verdict, packets, reply: None, link: None }
+        Self { a: None, b: None, judged: None, to: None, verdict, packets, reply: None, link: None }
     }
 
     /// Records the end.

@@ -14,6 +14,7 @@ use crate::explain::{Explanation, Recorder};
 use crate::fragments::{Fragments, Holding, Released};
 use crate::intake::Inbound;
 use crate::lane::Lane;
+use crate::ledger::{Grounds, record};
 use crate::limiter::ErrorLimiter;
 use crate::listing::{Lister, Listing};
 use crate::outcome::{Delivery, Now, Outcome, Received, Reply, Verdict, Walked};
@@ -108,8 +109,8 @@ impl Engine {
 
     /// What the cache knows of a packet.
     fn recall(&self, snapshot: &Snapshot, lane: &mut Lane, now: Now, flow: &Candidate<'_>) -> Option<Action> {
-        let present = self.present(snapshot, &lane.counters, now);
-        lane.flows.serve(&present, flow)
+        let Lane { counters, flows, ledger, .. } = lane;
+        flows.serve(&self.present(snapshot, counters, &now), flow, ledger)
     }
 
     /// Walks a frame, and keeps the result for the next packet of its flow if that would get the same.
@@ -124,17 +125,24 @@ impl Engine {
         flow: Option<Candidate<'_>>,
     ) -> (Walked, Vec<Released>) {
         let packets = inbound.as_ref().map_or(1, Inbound::packets);
-        let counting = Counting { counters: &lane.counters, packets };
+        let Lane { counters, flows, ledger, .. } = lane;
+        let (counters, generation) = (&**counters, snapshot.generation());
+        let counting = Counting { counters, packets, grounds: Grounds::default() };
+        let packet = (from, &inbound);
         let Some(flow) = flow else {
             let mut context = self.context(snapshot, now, true, counting);
-            return (walk(&mut context, from, inbound), context.released);
+            let walked = walk(&mut context, from, inbound);
+            let grounds = &context.witness.grounds;
+            record((ledger, counters), (now, generation), packet, (&walked, grounds));
+            return (walked, context.released);
         };
         let mut context = self.context(snapshot, now, true, Noting { counting, notes: Notes::default() });
         let walked = walk(&mut context, from, inbound);
-        let present = self.present(snapshot, &lane.counters, now);
-        let notes = context.witness.notes;
+        let Noting { counting, notes } = context.witness;
+        record((ledger, counters), (now, generation), packet, (&walked, &counting.grounds));
+        let present = self.present(snapshot, counters, &now);
         if let Some(kept) = Flow::of(&flow, (&walked, notes), &present) {
-            lane.flows.keep(flow.hash, kept, now.monotonic);
+            flows.keep(flow.hash, kept, &present, ledger);
         }
         (walked, context.released)
     }
@@ -294,8 +302,8 @@ impl Engine {
         counters.orphaned(self.fragments.clear());
     }
 
-    fn present<'a>(&'a self, snapshot: &'a Snapshot, counters: &'a Counters, now: Now) -> Present<'a> {
-        Present { snapshot, table: &self.table, counters, now: now.monotonic }
+    fn present<'a>(&'a self, snapshot: &'a Snapshot, counters: &'a Counters, clock: &'a Now) -> Present<'a> {
+        Present { snapshot, table: &self.table, counters, now: clock.monotonic, clock }
     }
 
     fn context<'s, W>(

@@ -4,22 +4,45 @@ use std::sync::Arc;
 
 use crate::cache::FlowCache;
 use crate::counters::Counters;
+use crate::ledger::Ledger;
+use crate::outcome::Now;
 
-/// Counters, flow cache and scratch space of one worker. Only the counters are ever read by others.
+/// Counters, flow cache, ledger and scratch space of one worker. Only the counters are ever read by others.
 #[derive(Debug)]
 pub struct Lane {
     /// Counts what the worker does.
     pub counters: Arc<Counters>,
     /// Results of earlier walks.
     pub flows: FlowCache,
+    /// What is counted for flow logs.
+    pub ledger: Ledger,
     /// After [`crate::Engine::process`] said so: a whole frame to send back.
     pub reply: Vec<u8>,
 }
 
 impl Lane {
-    /// A lane with a cache of at least so many flows; 0 for none.
+    /// A lane with a cache of at least so many flows, 0 for none, and without flow logs.
     #[must_use]
     pub fn new(counters: Arc<Counters>, flows: usize) -> Self {
-        Self { counters, flows: FlowCache::new(flows), reply: Vec::new() }
+        Self { counters, flows: FlowCache::new(flows), ledger: Ledger::off(), reply: Vec::new() }
+    }
+
+    /// The same one, counting for flow logs.
+    #[must_use]
+    pub fn with_ledger(self, ledger: Ledger) -> Self {
+        Self { ledger, ..self }
+    }
+
+    /// Adds what the flow cache has counted to connections (CT-6) and ledger, if it is time, and lets go of what is ended, in
+    /// the next `buckets` buckets of the cache, or fewer if the ledger has no room. Returns how many were visited, and
+    /// whether something there must wait for its time.
+    pub fn settle(&mut self, now: Now, buckets: usize) -> (usize, bool) {
+        let buckets = buckets.min(self.ledger.room() / (2 * FlowCache::WAYS)).min(self.flows.buckets());
+        (buckets, self.flows.settle(now, (&self.counters, &mut self.ledger), buckets))
+    }
+
+    /// Adds everything that the flow cache has counted to connections and ledger.
+    pub fn settle_all(&mut self, now: Now) {
+        self.flows.settle_all(now, (&self.counters, &mut self.ledger));
     }
 }

@@ -92,6 +92,10 @@ pub struct Walked {
     pub a: Option<Side>,
     /// The receiver's side; `None` if the packet did not get there.
     pub b: Option<Side>,
+    /// The packet as policy judged it: a later fragment has the ports of its first one (CT-60). `None` if nothing judged it.
+    pub judged: Option<IpPacket>,
+    /// The ENI that it was handed to, whether or not it got there.
+    pub to: Option<EniKey>,
     /// Where the journey ended.
     pub verdict: Verdict,
     /// Packets on the wire that the frame stands for.

@@ -42,6 +42,18 @@ impl Slots {
         counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
+    /// Sets the value of a slot that there is room for.
+    pub(crate) fn set(&self, slot: u32, value: u64) {
+        if let Some(counter) = self.counter(slot) {
+            counter.store(value, Relaxed);
+        }
+    }
+
+    /// Whether a slot lies beyond the room that there can be.
+    pub(crate) const fn is_beyond(slot: u32) -> bool {
+        slot as usize >= CHUNK * CHUNKS
+    }
+
     /// The count of a slot.
     pub(crate) fn get(&self, slot: u32) -> u64 {
         self.counter(slot).map_or(0, |counter| counter.load(Relaxed))

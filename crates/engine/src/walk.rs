@@ -63,9 +63,11 @@ fn journey<W: Witness>(
     };
 
     let b = hop.target?;
+    walked.to = Some(b.key);
     let fragment = mtu::check(cx, a, b, &hop, inbound)?;
 
     let packet = fragments::join(cx, b, hop.place(b), a, inbound)?;
+    walked.judged = Some(packet.ip);
     let arrival = side_b(cx, a, b, &hop, &packet);
     walked.b = Some(Side::of(b, &arrival));
     arrival?;
@@ -81,6 +83,7 @@ fn departure<'s, W: Witness>(
     walked: &mut Walked,
 ) -> Step<Hop<'s>> {
     let packet = admit::admit(cx, a, inbound)?;
+    walked.judged = Some(packet.ip);
     let departure = side_a(cx, a, inbound, &packet);
     walked.a = Some(Side::of(a, &departure));
     departure

@@ -7,6 +7,7 @@ use palisade_packet::Direction;
 use palisade_policy::{AclDecision, CompiledEni, CompiledSubnet, RuleSlot};
 
 use crate::counters::Counters;
+use crate::ledger::Grounds;
 use crate::reason::DropReason;
 
 /// One thing that happened on the way, in the order of the walk.
@@ -96,11 +97,14 @@ pub(crate) struct Counting<'a> {
     pub(crate) counters: &'a Counters,
     /// Packets on the wire that the frame stands for.
     pub(crate) packets: u32,
+    /// What flow logs say of why.
+    pub(crate) grounds: Grounds,
 }
 
 impl Witness for Counting<'_> {
     fn saw(&mut self, event: Event<'_>) {
-        let Self { counters, packets } = *self;
+        self.grounds.note(&event);
+        let Self { counters, packets, .. } = *self;
         match event {
             Event::Acl { direction, decision, .. } => {
                 counters.acl(direction, decision.slot, decision.number.is_none(), packets);

@@ -206,6 +206,20 @@ impl Offload {
         }
     }
 
+    /// IP length in bytes of all wire packets together: what flow logs count (FL-14).
+    #[must_use]
+    #[inline]
+    pub fn wire_ip_len(self, packet: &IpPacket) -> u64 {
+        match self {
+            Self::Segments { .. } => {
+                let headers = packet.ip_len - payload_len(packet);
+                let others = u64::from(self.wire_packets(packet)) - 1;
+                u64::from(packet.ip_len) + others * u64::from(headers)
+            }
+            _ => packet.ip_len.into(),
+        }
+    }
+
     /// IP length in bytes of the largest wire packet: what an MTU is compared with.
     #[must_use]
     #[inline]
@@ -405,5 +419,7 @@ mod tests {
             (Offload::Partial.wire_packets(packet), Offload::Partial.largest_ip_len(packet)),
             (1, 1053)
         );
+        assert_eq!(segments(1000).wire_ip_len(packet), 1052 + 53);
+        assert_eq!((segments(2000).wire_ip_len(packet), Offload::Partial.wire_ip_len(packet)), (1053, 1053));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use palisade_conntrack::Instant;
-use palisade_engine::{CounterValues, Counters, Lane};
+use palisade_engine::{CounterValues, Counters, Lane, Ledger, Tray};
 use palisade_io::Receive;
 use palisade_policy::{EniKey, PortKey, RuleSlot};
 
@@ -37,6 +37,7 @@ pub(crate) struct Hand {
     mark: Arc<Mark>,
     counters: Arc<Counters>,
     leisure: Arc<Leisure>,
+    tray: Arc<Tray>,
     thread: Mutex<Option<JoinHandle<Receivers>>>,
 }
 
@@ -109,6 +110,15 @@ impl Crew {
         self.hands.iter().map(|hand| hand.counters.allowance_exceeded(eni)).sum()
     }
 
+    pub(crate) fn trays(&self) -> Vec<Arc<Tray>> {
+        self.hands.iter().map(|hand| Arc::clone(&hand.tray)).collect()
+    }
+
+    pub(crate) fn unrecorded(&self, eni: EniKey) -> (u64, u64) {
+        let counts = self.hands.iter().map(|hand| hand.counters.unrecorded(eni));
+        counts.fold((0, 0), |sum, (exempt, hidden)| (sum.0 + exempt, sum.1 + hidden))
+    }
+
     pub(crate) fn status(&self) -> Vec<WorkerStatus> {
         self.hands.iter().map(Hand::status).collect()
     }
@@ -132,7 +142,9 @@ impl Hand {
         let (mark, counters) = (Arc::new(Mark::default()), Arc::new(Counters::new()));
         let (commands, orders) = mpsc::channel();
         let leisure = Arc::new(Leisure::default());
-        let lane = Lane::new(Arc::clone(&counters), options.flow_cache);
+        let tray = Arc::new(Tray::new(options.tray));
+        let ledger = Ledger::new(options.ledger, Arc::clone(&options.coverage), Arc::clone(&tray));
+        let lane = Lane::new(Arc::clone(&counters), options.flow_cache).with_ledger(ledger);
         let parts = Parts {
             judge: Arc::clone(judge),
             reader: Reader::new(Arc::clone(publication), Arc::clone(&mark)),
@@ -146,7 +158,7 @@ impl Hand {
         };
         let worker = Worker::new(parts, lane)?;
         let thread = thread::Builder::new().name(name.clone()).spawn(|| worker.run())?;
-        Ok(Self { name, wake, commands, mark, counters, leisure, thread: Mutex::new(Some(thread)) })
+        Ok(Self { name, wake, commands, mark, counters, leisure, tray, thread: Mutex::new(Some(thread)) })
     }
 
     /// Has it run on one CPU only.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use palisade_conntrack::Instant;
-use palisade_engine::{CounterValues, Counters, FlowCache, Now};
+use palisade_engine::{CounterValues, Counters, Coverage, FlowCache, Ledger, Now, Tray};
 use palisade_io::Port;
 use palisade_policy::model::Latency;
 use palisade_policy::{EniKey, PortKey, RuleSlot, Snapshot};
@@ -46,6 +46,12 @@ pub struct Options {
     pub flow_cache: usize,
     /// Whether consecutive segments of one TCP flow leave as one segmentation-offload frame where the port takes it.
     pub gro: bool,
+    /// The ENIs that flow logs cover. Whoever owns the flow logs may change it at any time.
+    pub coverage: Arc<Coverage>,
+    /// Deltas for flow logs that each worker keeps until they are handed over, at least one.
+    pub ledger: usize,
+    /// Deltas that may wait for whoever takes them from [`Dataplane::trays`], per worker.
+    pub tray: usize,
 }
 
 impl Options {
@@ -69,6 +75,9 @@ impl Default for Options {
             clock: Clock::system(),
             flow_cache: FlowCache::DEFAULT_ENTRIES,
             gro: true,
+            coverage: Arc::default(),
+            ledger: Ledger::DEFAULT_ENTRIES,
+            tray: Tray::DEFAULT_CAPACITY,
         }
     }
 }
@@ -289,6 +298,18 @@ impl Dataplane {
     #[must_use]
     pub fn allowance_exceeded(&self, eni: EniKey) -> u64 {
         self.crew.allowance_exceeded(eni)
+    }
+
+    /// What workers have counted for flow logs, to be taken from here: one tray per worker.
+    #[must_use]
+    pub fn trays(&self) -> Vec<Arc<Tray>> {
+        self.crew.trays()
+    }
+
+    /// Packets at an ENI that no flow log speaks of: exempt ones, and those whose drop is hidden.
+    #[must_use]
+    pub fn unrecorded(&self, eni: EniKey) -> (u64, u64) {
+        self.crew.unrecorded(eni)
     }
 
     /// The state at this moment. Fragments whose time is over are not held any more.

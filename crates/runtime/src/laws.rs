@@ -1,7 +1,7 @@
 //! The conservation laws: sums that agree however the traffic was, checked when the data plane stops.
 
 use palisade_conntrack::ConnTotals;
-use palisade_engine::{CounterValues, Holding};
+use palisade_engine::{CounterValues, Holding, SideValues};
 use serde::Serialize;
 
 use crate::status::PortValues;
@@ -34,6 +34,7 @@ pub(crate) fn check(
 ) -> Vec<LawResult> {
     vec![
         packets(counters, holding),
+        sides(counters, holding),
         received(counters, ports),
         sent(counters, ports),
         lives(connections),
@@ -47,6 +48,17 @@ fn packets(counters: &CounterValues, holding: Holding) -> LawResult {
         "packets in + generated = delivered + dropped + consumed + held",
         counters.received + counters.generated,
         counters.delivered + counters.dropped.total() + counters.consumed.total() + holding.fragments,
+    )
+}
+
+/// Law 2, the packet path's part of it: whatever comes in, and whatever comes on to a receiver, is judged there, and so told
+/// in a record if a flow log covers the ENI, or is exempt, or its drop is hidden, or it waits.
+fn sides(counters: &CounterValues, holding: Holding) -> LawResult {
+    let SideValues { judged, onward, exempt, hidden, orphaned, logged: _ } = counters.sides;
+    LawResult::new(
+        "packets in + come on to receivers = judged at ENIs + exempt + hidden drops + held",
+        counters.received + onward,
+        judged + exempt + hidden + orphaned + holding.fragments,
     )
 }
 
@@ -84,6 +96,7 @@ fn stages(counters: &CounterValues) -> LawResult {
 #[cfg(test)]
 mod tests {
     use palisade_engine::{Counters, DropReason};
+    use palisade_policy::EniKey;
 
     use super::*;
     use crate::status::Traffic;
@@ -101,6 +114,7 @@ mod tests {
     fn a_packet_that_vanishes_breaks_the_first_law() {
         let counters = Counters::new();
         counters.received(3, 180);
+        counters.exempt(EniKey(0), 3);
         counters.dropped(DropReason::Mtu, 2);
         let law = "packets in + generated = delivered + dropped + consumed + held";
         assert_eq!(broken(&counters, &received(3), &ConnTotals::default()), [law]);
@@ -109,9 +123,21 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_that_no_eni_sees_breaks_the_second_law() {
+        let counters = Counters::new();
+        counters.received(1, 60);
+        counters.dropped(DropReason::Mtu, 1);
+        let law = "packets in + come on to receivers = judged at ENIs + exempt + hidden drops + held";
+        assert_eq!(broken(&counters, &received(1), &ConnTotals::default()), [law]);
+        counters.exempt(EniKey(1), 1);
+        assert!(broken(&counters, &received(1), &ConnTotals::default()).is_empty());
+    }
+
+    #[test]
     fn engine_and_ports_must_agree() {
         let counters = Counters::new();
         counters.received(2, 120);
+        counters.exempt(EniKey(0), 2);
         counters.delivered(2, 120);
         let laws = broken(&counters, &PortValues::default(), &ConnTotals::default());
         assert_eq!(

@@ -34,6 +34,8 @@ const WAKE: u64 = u64::MAX;
 const KEEP_HOUSE_EVERY: Duration = Duration::from_millis(5);
 /// Buckets of the flow cache visited in a round: about a quarter of a millisecond if all are full and cold.
 const SETTLE: usize = 256;
+/// Deltas for flow logs handed over in a round: some 50 µs.
+const HAND_OVER: usize = 1024;
 /// Longest wait of the worker that keeps house, while there are connections or fragments held and while there are none.
 const WAIT_BUSY: Duration = Duration::from_millis(100);
 const WAIT_IDLE: Duration = Duration::from_secs(1);
@@ -80,6 +82,8 @@ pub(crate) struct Worker {
     keep_house_at: Instant,
     /// Buckets of the flow cache that may hold something uncounted.
     unsettled: usize,
+    /// Whether something in the ledger is to be handed over and waits for its turn.
+    behind: bool,
     /// Longest wait until connections are reclaimed again.
     reclaim_wait: Option<Duration>,
     roll_call_at: Instant,
@@ -105,6 +109,7 @@ impl Worker {
             ),
             keep_house_at: now.monotonic,
             unsettled: 0,
+            behind: false,
             reclaim_wait: parts.reclaim.map(|_| WAIT_IDLE),
             roll_call_at: now.monotonic + ROLL_CALL_EVERY,
             resting: false,
@@ -139,7 +144,8 @@ impl Worker {
             self.keep_house();
         }
         self.call_roll();
-        self.forwarder.lane.flows.settle(self.now.monotonic, usize::MAX);
+        self.forwarder.lane.settle_all(self.now);
+        self.forwarder.lane.ledger.surrender();
         let Self { inlets, epoll, .. } = self;
         inlets.into_iter().flatten().map(|inlet| inlet.close(&epoll)).collect()
     }
@@ -172,8 +178,10 @@ impl Worker {
             return EpollTimeout::ZERO;
         }
         let rest = self.resting.then_some(ROLL_CALL_EVERY);
-        let settle = (self.unsettled > 0).then_some(KEEP_HOUSE_EVERY);
-        match self.reclaim_wait.into_iter().chain(rest).chain(settle).min() {
+        let settle = (self.unsettled > 0 || self.behind).then_some(KEEP_HOUSE_EVERY);
+        let hand_over = self.forwarder.lane.ledger.patience(self.now).filter(|_| !self.behind);
+        let hand_over = hand_over.filter(|_| self.parts.clock.goes());
+        match self.reclaim_wait.into_iter().chain(rest).chain(settle).chain(hand_over).min() {
             // Rounded up: a wait that ends a moment early would be followed by one of nothing.
             Some(wait) => {
                 EpollTimeout::try_from(wait + Duration::from_millis(1)).unwrap_or(EpollTimeout::NONE)
@@ -245,10 +253,18 @@ impl Worker {
         if now >= self.keep_house_at {
             self.keep_house_at = now + KEEP_HOUSE_EVERY;
             self.reclaim_wait = self.parts.reclaim.map(|budget| self.reclaim(budget));
-            let buckets = self.unsettled.min(SETTLE);
-            self.forwarder.lane.flows.settle(now, buckets);
-            self.unsettled -= buckets;
+            self.settle();
         }
+    }
+
+    /// Has connections and ledger learn what the flow cache has counted, and hands over what is complete.
+    fn settle(&mut self) {
+        let lane = &mut self.forwarder.lane;
+        if self.unsettled > 0 {
+            let (visited, waits) = lane.settle(self.now, self.unsettled.min(SETTLE));
+            self.unsettled = if waits { lane.flows.buckets() } else { self.unsettled - visited };
+        }
+        self.behind = lane.ledger.hand_over(self.now, HAND_OVER);
     }
 
     /// Reclaims expired connections; returns when to do so again at the latest.

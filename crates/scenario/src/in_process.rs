@@ -184,8 +184,10 @@ impl Stage for InProcess {
         }
     }
 
-    /// Architecture's conservation laws 1, 3 and 4.
-    fn close(self) -> Result<Vec<Law>, Halt> {
+    /// Architecture's conservation laws.
+    fn close(mut self) -> Result<Vec<Law>, Halt> {
+        let now = self.now();
+        self.lanes.iter_mut().for_each(|lane| lane.settle_all(now));
         let values = self.counters.values();
         let connections = self.engine.connections().totals();
         let stages = [values.acl_ingress, values.acl_egress, values.group_ingress, values.group_egress];
@@ -198,6 +200,15 @@ impl Stage for InProcess {
                 right: values.delivered
                     + values.dropped.total()
                     + values.consumed.total()
+                    + self.engine.holding().fragments,
+            },
+            Law {
+                name: "packets in + come on to receivers = judged at ENIs + exempt + hidden drops + held",
+                left: values.received + values.sides.onward,
+                right: values.sides.judged
+                    + values.sides.exempt
+                    + values.sides.hidden
+                    + values.sides.orphaned
                     + self.engine.holding().fragments,
             },
             Law {

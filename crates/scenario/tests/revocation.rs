@@ -99,7 +99,7 @@ impl Rig {
     }
 
     fn listing(&mut self) -> Vec<ConnView> {
-        self.lane.flows.settle(self.now.monotonic, usize::MAX);
+        self.lane.settle_all(self.now);
         let mut views = self.engine.connections().list(self.now.monotonic);
         views.sort_by_key(|view| format!("{view:?}"));
         views

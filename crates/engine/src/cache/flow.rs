@@ -1,21 +1,25 @@
 //! One cached flow: an immutable action, what it rests on, and what its packets have left behind.
 
+use std::time::Duration;
+
 use palisade_conntrack::{Birth, ConnHandle, ConnTable, Instant, Touched, Zone};
+use palisade_flow::{self as flow, Hop, counted_flags};
 use palisade_packet::Direction::{self, Egress, Ingress};
-use palisade_packet::{IpPacket, MacAddr};
+use palisade_packet::{IpPacket, MacAddr, Transport};
 use palisade_policy::{EniKey, PortKey, RuleSlot, Snapshot};
 
 use super::candidate::Candidate;
 use super::key::FlowKey;
 use super::notes::{AclNote, Ground, Notes, SideNote};
 use crate::counters::Counters;
-use crate::outcome::{Link, Verdict, Walked};
+use crate::ledger::{Ledger, Passage, Times, Why, refusal};
+use crate::outcome::{Link, Now, Verdict, Walked};
 use crate::reason::DropReason;
 use crate::stages::commit::time_outs;
 use crate::stages::mtu::VPC_MTU;
 
-/// Longest time for which packets are counted here before their connections learn of them (CT-6).
-const SETTLE_AFTER: u64 = 1_000_000_000;
+/// Longest time for which packets are counted here before their connections and the ledger learn of them (CT-6).
+const SETTLE_AFTER: Duration = Duration::from_secs(1);
 
 /// What becomes of a packet of the flow: plain values, for whoever carries it out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +36,7 @@ pub(crate) struct Present<'a> {
     pub(crate) table: &'a ConnTable,
     pub(crate) counters: &'a Counters,
     pub(crate) now: Instant,
+    pub(crate) clock: &'a Now,
 }
 
 /// A result of the walk, and its validity.
@@ -82,9 +87,16 @@ enum Basis {
 /// What changes with each packet.
 #[derive(Debug, Default)]
 struct Live {
+    /// Time of the last packet.
     seen: u64,
-    settled: u64,
+    /// Time of the first one that is not settled.
+    first: u64,
+    /// When those are to be settled at the latest; 0 if there are none.
+    settle_at: u64,
     packets: u32,
+    /// What records tell of flags, of packets that are not plain; those are only served where they are denied.
+    tcp_flags: u8,
+    /// IP lengths of packets on the wire (FL-14).
     bytes: u64,
 }
 
@@ -106,8 +118,7 @@ impl Flow {
             (None, None) => None,
             _ => return None,
         };
-        let now = present.now.as_nanos();
-        let live = Live { seen: now, settled: now, ..Live::default() };
+        let live = Live { seen: present.now.as_nanos(), ..Live::default() };
         let (key, generation) = (packet.key, present.snapshot.generation());
         let flow = Self { key, generation, action, a, b, live };
         (packet.is_plain || flow.denies_openers(present, packet.ip)).then_some(flow)
@@ -124,26 +135,59 @@ impl Flow {
     /// What becomes of a packet of this flow, with everything done to connections and counters that a walk would do;
     /// `None`, and nothing counted, if it has to walk.
     #[inline]
-    pub(crate) fn serve(&mut self, present: &Present<'_>, packet: &Candidate<'_>) -> Option<Action> {
+    pub(crate) fn serve(
+        &mut self,
+        present: &Present<'_>,
+        packet: &Candidate<'_>,
+        ledger: &mut Ledger,
+    ) -> Option<Action> {
         let serves = self.suits(packet) && self.is_current(present) && self.act(present, packet.ip);
         if !serves {
             return None;
         }
-        self.count(present, packet);
+        self.count(present, packet, ledger);
         Some(self.action)
     }
 
-    /// Adds what was counted to the connections.
-    pub(super) fn settle(&mut self, now: Instant) {
-        let Live { packets, bytes, .. } = self.live;
+    /// Adds what was counted to the connections, and to the ledger for the ENI at each end.
+    pub(super) fn settle(&mut self, now: Now, (counters, ledger): (&Counters, &mut Ledger)) {
+        let Live { seen, first, packets, tcp_flags, bytes, .. } = self.live;
         if packets > 0 {
+            let (ends, protocol) = self.key.ends();
+            let times = Times::between(first, seen, now);
+            let passage = Passage { ends, protocol, tcp_flags, times, generation: self.generation };
             for (end, direction) in self.ends() {
                 if let Basis::Acting(conn, _) = &end.basis {
                     conn.account(direction, packets.into(), bytes);
                 }
+                let hop = self.hop(direction);
+                let seen =
+                    passage.at((end.eni, direction), (packets.into(), bytes), end.why(self.action), hop);
+                ledger.count(counters, &seen);
+            }
+            if self.b.is_some() {
+                counters.onward(packets.into());
             }
         }
-        self.live = Live { packets: 0, bytes: 0, settled: now.as_nanos(), ..self.live };
+        self.live = Live { seen, ..Live::default() };
+    }
+
+    /// Whether what was counted is to be settled.
+    pub(super) const fn is_due(&self, now: Instant) -> bool {
+        self.live.settle_at <= now.as_nanos()
+    }
+
+    /// Whether something was counted that is not settled.
+    pub(super) const fn waits(&self) -> bool {
+        self.live.packets > 0
+    }
+
+    /// Whom the packets went to, or came from.
+    fn hop(&self, direction: Direction) -> Hop {
+        match direction {
+            Egress => self.b.as_ref().map_or(Hop::None, |b| Hop::Eni(b.eni)),
+            Ingress => Hop::Eni(self.a.eni),
+        }
     }
 
     /// Whether a packet could still be served.
@@ -207,19 +251,34 @@ impl Flow {
             && b.as_mut().is_none_or(|b| b.touch(present, Ingress, ip))
     }
 
-    fn count(&mut self, present: &Present<'_>, packet: &Candidate<'_>) {
+    fn count(&mut self, present: &Present<'_>, packet: &Candidate<'_>, ledger: &mut Ledger) {
         let Candidate { packets, ip, .. } = *packet;
         for (end, direction) in self.ends() {
             end.count(present.counters, direction, packets);
         }
-        let now = present.now.as_nanos();
-        let live = &mut self.live;
-        live.seen = now;
-        live.packets = live.packets.saturating_add(packets);
-        live.bytes += u64::from(ip.ip_len);
-        if now.wrapping_sub(live.settled) >= SETTLE_AFTER {
-            self.settle(present.now);
+        if self.is_due(present.now) {
+            self.begin(present, ledger);
         }
+        let live = &mut self.live;
+        live.seen = present.now.as_nanos();
+        live.packets = live.packets.saturating_add(packets);
+        live.bytes += packet.inbound.offload.wire_ip_len(ip);
+        if !packet.is_plain {
+            live.tcp_flags |= flags(ip);
+        }
+    }
+
+    /// Settles what was counted, and sets the time for what is counted from now on: within a minute of the wall clock, so that
+    /// everything that is settled together belongs to one window.
+    #[cold]
+    fn begin(&mut self, present: &Present<'_>, ledger: &mut Ledger) {
+        self.settle(*present.clock, (present.counters, ledger));
+        let unix = present.clock.unix;
+        let minute = Duration::from_secs(u64::from(flow::Window::SECONDS));
+        let into = Duration::new(unix.as_secs() % minute.as_secs(), unix.subsec_nanos());
+        let settle_at = present.now + SETTLE_AFTER.min(minute.saturating_sub(into));
+        let live = &mut self.live;
+        (live.first, live.settle_at) = (present.now.as_nanos(), settle_at.as_nanos());
     }
 
     fn ends(&self) -> impl Iterator<Item = (&End, Direction)> {
@@ -246,6 +305,20 @@ impl End {
             Basis::Acting(conn, _) | Basis::Alive(conn) => Some(conn),
             Basis::Unborn(_) | Basis::Always => None,
         }
+    }
+
+    /// Why the side accepted or refused, in the words of records.
+    fn why(&self, action: Action) -> Why {
+        let acl = self.acl.map(|acl| acl.slot);
+        let refused = match action {
+            Action::Drop { reason, .. } if !self.committed => refusal(reason, acl),
+            _ => None,
+        };
+        let accepted = match self.group {
+            Some(GroupNote::Rule(slot)) => (flow::Ground::Rule, Some(slot)),
+            _ => (flow::Ground::Tracked, None),
+        };
+        refused.unwrap_or(accepted)
     }
 
     fn adopt(&mut self, snapshot: &Snapshot, generation: u64) -> bool {
@@ -293,6 +366,14 @@ impl Basis {
     /// What a decision of rules rests on; `None`: the flow never has an entry.
     fn of(birth: Option<Birth>) -> Self {
         birth.map_or(Self::Always, Self::Unborn)
+    }
+}
+
+/// What records tell of a packet's flags.
+fn flags(ip: &IpPacket) -> u8 {
+    match ip.transport {
+        Transport::Tcp(tcp) => counted_flags(tcp.flags.0),
+        _ => 0,
     }
 }
 

@@ -4,6 +4,7 @@
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
+use palisade_packet::summary::protocol::{TCP, UDP};
 use palisade_packet::{IpPacket, MacAddr, PacketSummary, TcpFlags, Transport};
 use palisade_policy::EniKey;
 
@@ -26,6 +27,22 @@ impl FlowKey {
         // The destination MAC address chooses the next hop (RT-5).
         let hop = mac_word(summary.destination_mac) << 16 | family | u64::from(ip.protocol);
         Some(Self([s0, s1, d0, d1, flow, hop, mac_word(summary.source_mac)]))
+    }
+
+    /// Addresses and ports of the packets, 0 without ports (FL-15), and their protocol.
+    pub(crate) fn ends(&self) -> ([(IpAddr, u16); 2], u8) {
+        let Self([s0, s1, d0, d1, flow, hop, _]) = *self;
+        let [protocol, family, ..] = hop.to_le_bytes();
+        let address = |high: u64, low: u64| match (family, low.to_le_bytes()) {
+            (0, [a, b, c, d, ..]) => IpAddr::from([d, c, b, a]),
+            _ => IpAddr::from((u128::from(high) << 64 | u128::from(low)).to_be_bytes()),
+        };
+        let [.., d_low, d_high, s_low, s_high] = flow.to_le_bytes();
+        let ports = match protocol {
+            TCP | UDP => [[s_low, s_high], [d_low, d_high]].map(u16::from_le_bytes),
+            _ => [0; 2],
+        };
+        ([(address(s0, s1), ports[0]), (address(d0, d1), ports[1])], protocol)
     }
 
     /// Whether it is the same one. Looks at all words rather than leave early: most keys that are compared are equal.

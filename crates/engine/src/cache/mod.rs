@@ -23,12 +23,14 @@ mod table;
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
-use palisade_conntrack::Instant;
 
 pub(crate) use candidate::Candidate;
 pub(crate) use flow::{Action, Flow, Present};
 pub(crate) use notes::{Notes, Noting};
 
+use crate::counters::Counters;
+use crate::ledger::Ledger;
+use crate::outcome::Now;
 use key::FlowKey;
 use table::Table;
 
@@ -37,7 +39,7 @@ use table::Table;
 pub struct FlowCache {
     table: Table,
     hasher: RandomState,
-    /// The bucket at which the next round of [`FlowCache::settle`] begins.
+    /// The bucket at which the next round of settling begins.
     next: usize,
     hits: u64,
 }
@@ -45,6 +47,8 @@ pub struct FlowCache {
 impl FlowCache {
     /// Entries per worker where nothing else is said: some 16 MiB.
     pub const DEFAULT_ENTRIES: usize = 65_536;
+    /// Entries of a bucket.
+    pub(crate) const WAYS: usize = table::WAYS;
     /// Most entries; the configuration refuses more.
     pub const MAX_ENTRIES: usize = 1 << 23;
 
@@ -73,19 +77,40 @@ impl FlowCache {
         self.len() == 0
     }
 
-    /// Adds what entries have counted to their connections (CT-6) and lets go of ended ones, in the next `buckets`
-    /// buckets; [`usize::MAX`] for all.
-    pub fn settle(&mut self, now: Instant, buckets: usize) {
+    /// Adds what entries have counted to their connections (CT-6) and to the ledger, if it is time, and lets go of ended
+    /// ones, in the next `buckets` buckets. True if something there must wait for its time.
+    pub(crate) fn settle(
+        &mut self,
+        now: Now,
+        (counters, ledger): (&Counters, &mut Ledger),
+        buckets: usize,
+    ) -> bool {
+        let mut waits = false;
         for _ in 0..buckets.min(self.buckets()) {
             self.table.retain(self.next, |flow| {
-                flow.settle(now);
-                flow.is_of_use(now)
+                let is_of_use = flow.is_of_use(now.monotonic);
+                if flow.waits() && (flow.is_due(now.monotonic) || !is_of_use) {
+                    flow.settle(now, (counters, ledger));
+                }
+                waits |= flow.waits();
+                is_of_use
             });
             self.next = (self.next + 1) % self.buckets().max(1);
         }
+        waits
     }
 
-    /// Buckets, for [`FlowCache::settle`].
+    /// Adds everything that entries have counted, whether or not it is time.
+    pub(crate) fn settle_all(&mut self, now: Now, (counters, ledger): (&Counters, &mut Ledger)) {
+        for bucket in 0..self.buckets() {
+            self.table.retain(bucket, |flow| {
+                flow.settle(now, (counters, ledger));
+                flow.is_of_use(now.monotonic)
+            });
+        }
+    }
+
+    /// Buckets of eight entries, for [`crate::Lane::settle`].
     #[must_use]
     pub const fn buckets(&self) -> usize {
         self.table.buckets()
@@ -101,18 +126,23 @@ impl FlowCache {
 
     /// What becomes of a packet, if its flow is known and the packet is shown to get the same; see [`Flow::serve`].
     #[inline]
-    pub(crate) fn serve(&mut self, present: &Present<'_>, packet: &Candidate<'_>) -> Option<Action> {
-        let action = self.table.find(&packet.key, packet.hash)?.serve(present, packet)?;
+    pub(crate) fn serve(
+        &mut self,
+        present: &Present<'_>,
+        packet: &Candidate<'_>,
+        ledger: &mut Ledger,
+    ) -> Option<Action> {
+        let action = self.table.find(&packet.key, packet.hash)?.serve(present, packet, ledger)?;
         self.hits += 1;
         Some(action)
     }
 
     /// Keeps a result in the place of what matters less, or of the flow's older one; if everything there matters more it
     /// is not kept.
-    pub(crate) fn keep(&mut self, hash: u64, flow: Flow, now: Instant) {
+    pub(crate) fn keep(&mut self, hash: u64, flow: Flow, present: &Present<'_>, ledger: &mut Ledger) {
         if let Some(place) = self.table.place_for(&flow, hash) {
             if let Some(old) = place {
-                old.settle(now);
+                old.settle(*present.clock, (present.counters, ledger));
             }
             *place = Some(flow);
         }

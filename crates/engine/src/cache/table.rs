@@ -9,7 +9,7 @@
 use super::flow::Flow;
 use super::key::FlowKey;
 
-const WAYS: usize = 8;
+pub(super) const WAYS: usize = 8;
 
 /// Tags say "not this one" without touching the flow, which lies elsewhere: a byte of the hash for each way, or [`FREE`].
 type Tags = [u8; WAYS];
