@@ -144,6 +144,11 @@ impl Bed {
         self.lane.flows.hits()
     }
 
+    /// Brings near what frames of a burst will need.
+    pub fn prefetch(&self, from: PortKey, frames: &[[u8; 54]]) {
+        self.lane.flows.prefetch(from, frames.iter().map(<[u8; 54]>::as_slice));
+    }
+
     /// Walks a frame.
     pub fn walk(&mut self, from: PortKey, frame: &mut [u8], vnet: palisade_packet::VnetHeader) -> Outcome {
         let received = Received { vnet, ..Received::default() };

@@ -216,6 +216,13 @@ impl Conn {
         Ok(left)
     }
 
+    /// Reads the cells that packets write and read.
+    pub(crate) fn load(&self) -> u64 {
+        let [first, second] = &self.time_outs;
+        let [armed, first, second] = [&self.armed, first, second].map(|cell| cell.load(Ordering::Relaxed));
+        self.word.load().bits() ^ armed ^ first ^ second ^ self.windows.load()
+    }
+
     /// What a packet would do now; `None` if the entry is gone.
     pub(crate) fn preview(&self, direction: Direction, packet: &IpPacket, now: Instant) -> Option<Step> {
         let seen = self.word.load();

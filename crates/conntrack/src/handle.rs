@@ -71,6 +71,13 @@ impl ConnHandle {
         self.0.offer_again(left.0, direction, packet, now)
     }
 
+    /// Reads what [`ConnHandle::touch`] will read, for a caller that wants it near before it is needed. What it returns
+    /// means nothing.
+    #[must_use]
+    pub fn load(&self) -> u64 {
+        self.0.load()
+    }
+
     /// The entry at this moment; `None` if it has ended.
     #[must_use]
     pub fn view(&self, now: Instant) -> Option<ConnView> {

@@ -47,6 +47,12 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
+    /// Reads the cells that nearly every segment writes.
+    pub(crate) fn load(&self) -> u64 {
+        let cells = [&self.originator.acknowledged, &self.responder.acknowledged];
+        cells.into_iter().fold(0, |loaded, cell| loaded ^ cell.load(Ordering::Relaxed))
+    }
+
     /// The newest SYN of `side`.
     pub(crate) fn opening(&self, side: Side) -> Option<Opening> {
         unpack_opening(self.of(side).opening.load(Ordering::Relaxed))

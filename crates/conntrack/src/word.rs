@@ -44,6 +44,10 @@ impl Word {
         Self(stamp << STAMP_SHIFT | (state.code() as u64) << STATE_SHIFT)
     }
 
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
     pub(crate) const fn is_dead(self) -> bool {
         self.0 & DEAD != 0
     }

@@ -61,6 +61,7 @@ impl Forwarder {
         }
         let mut frames: [&[u8]; Burst::MAX_FRAMES] = [&[]; Burst::MAX_FRAMES];
         let mut received = Traffic::default();
+        self.lane.flows.prefetch(from.key, burst.iter().map(|(frame, _)| frame));
         for (at, ((frame, info), kept)) in burst.iter_mut().zip(&mut frames).enumerate() {
             let info = Received { vnet: info.vnet, vlan: info.vlan, truncated: info.truncated };
             let outcome = self.judge(scene, from, at, frame, info);

@@ -190,6 +190,17 @@ impl Flow {
         }
     }
 
+    /// Reads from all over the flow. What it returns means nothing.
+    pub(super) fn load(&self) -> u64 {
+        let ends = self.ends().map(|(end, _)| u64::from(end.eni.0) ^ u64::from(end.committed));
+        ends.fold(self.key.first() ^ self.generation ^ self.live.bytes, |loaded, end| loaded ^ end)
+    }
+
+    /// Reads from the connections. What it returns means nothing.
+    pub(super) fn load_conns(&self) -> u64 {
+        self.ends().filter_map(|(end, _)| end.conn()).fold(0, |loaded, conn| loaded ^ conn.load())
+    }
+
     /// Whether a packet could still be served.
     pub(super) fn is_of_use(&self, now: Instant) -> bool {
         self.ends().all(|(end, _)| end.conn().is_none_or(|conn| conn.is_alive(now)))

@@ -45,6 +45,11 @@ impl FlowKey {
         ([(address(s0, s1), ports[0]), (address(d0, d1), ports[1])], protocol)
     }
 
+    /// One of the words.
+    pub(super) const fn first(&self) -> u64 {
+        self.0[0]
+    }
+
     /// Whether it is the same one. Looks at all words rather than leave early: most keys that are compared are equal.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).fold(0, |differences, (mine, theirs)| differences | (mine ^ theirs)) == 0

@@ -23,6 +23,8 @@ mod table;
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
+use palisade_packet::{Body, parse};
+use palisade_policy::PortKey;
 
 pub(crate) use candidate::Candidate;
 pub(crate) use flow::{Action, Flow, Present};
@@ -32,7 +34,10 @@ use crate::counters::Counters;
 use crate::ledger::Ledger;
 use crate::outcome::Now;
 use key::FlowKey;
-use table::Table;
+use table::{PREFETCHED, Table};
+
+/// Entries that, with the connections that they rest on, are more than the second-level cache of a processor holds.
+const FAR: usize = 8_192;
 
 /// Results of walks, by flow. Each is shown to hold before it is served; the head of this file says how.
 #[derive(Debug)]
@@ -65,15 +70,15 @@ impl FlowCache {
         self.hits
     }
 
-    /// Entries in use. Looks at all of them.
+    /// Entries in use.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.table.flows().count()
+    pub const fn len(&self) -> usize {
+        self.table.used()
     }
 
     /// Whether nothing is kept.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
@@ -107,6 +112,31 @@ impl FlowCache {
                 flow.settle(now, (counters, ledger));
                 flow.is_of_use(now.monotonic)
             });
+        }
+    }
+
+    /// Has the memory that a burst is about to need brought near while nobody waits for it, if there are so many flows that
+    /// it may be far: then a packet waits for memory several times, one load after the other, and the packets of a burst
+    /// can wait together. Changes nothing else.
+    pub fn prefetch<'f>(&self, from: PortKey, frames: impl Iterator<Item = &'f [u8]>) {
+        let PortKey::Eni(from) = from else { return };
+        if self.len() < FAR {
+            return;
+        }
+        let mut hashes = [0; PREFETCHED];
+        let mut filled = 0;
+        for (hash, frame) in hashes.iter_mut().zip(frames) {
+            let Ok(summary) = parse(frame) else { continue };
+            let key = match &summary.body {
+                Body::Ip(ip) => FlowKey::of(from, &summary, ip),
+                Body::Arp(_) => None,
+            };
+            let Some(key) = key else { continue };
+            *hash = self.hash(&key);
+            filled += 1;
+        }
+        if filled > 1 {
+            std::hint::black_box(self.table.load(&hashes));
         }
     }
 

@@ -16,9 +16,14 @@ type Tags = [u8; WAYS];
 
 const FREE: u8 = 0;
 
+/// Most hashes that are looked for together.
+pub(super) const PREFETCHED: usize = 64;
+
 pub(super) struct Table {
     tags: Box<[Tags]>,
     flows: Box<[Option<Flow>]>,
+    /// Places that are not free.
+    used: usize,
 }
 
 impl Table {
@@ -27,6 +32,7 @@ impl Table {
         Self {
             tags: vec![[FREE; WAYS]; buckets].into_boxed_slice(),
             flows: std::iter::repeat_with(|| None).take(buckets * WAYS).collect(),
+            used: 0,
         }
     }
 
@@ -34,8 +40,8 @@ impl Table {
         self.tags.len()
     }
 
-    pub(super) fn flows(&self) -> impl Iterator<Item = &Flow> {
-        self.flows.iter().flatten()
+    pub(super) const fn used(&self) -> usize {
+        self.used
     }
 
     pub(super) fn find(&mut self, key: &FlowKey, hash: u64) -> Option<&mut Flow> {
@@ -50,7 +56,9 @@ impl Table {
             .position(flow.key(), hash)
             .or_else(|| self.vacancy(buckets))
             .or_else(|| self.least(buckets, flow))?;
-        *self.tags.get_mut(place / WAYS)?.get_mut(place % WAYS)? = tag_of(hash);
+        let tag = self.tags.get_mut(place / WAYS)?.get_mut(place % WAYS)?;
+        self.used += usize::from(*tag == FREE);
+        *tag = tag_of(hash);
         self.flows.get_mut(place)
     }
 
@@ -60,8 +68,30 @@ impl Table {
         for (tag, place) in tags.iter_mut().zip(&mut self.flows[bucket * WAYS..][..WAYS]) {
             if *tag != FREE && !place.as_mut().is_some_and(&mut wanted) {
                 (*tag, *place) = (FREE, None);
+                self.used -= 1;
             }
         }
+    }
+
+    /// Loads what looking for these hashes will need, in rounds of loads that do not wait for each other. What it returns
+    /// depends on all of them and means nothing.
+    pub(super) fn load(&self, hashes: &[u64]) -> u64 {
+        let mut found = [None; PREFETCHED];
+        let tags = hashes.iter().flat_map(|hash| self.buckets_of(*hash)).map(|bucket| self.tags_at(bucket));
+        let mut loaded = tags.fold(0, |loaded, tags| loaded ^ u64::from_le_bytes(tags));
+        for (hash, found) in hashes.iter().zip(&mut found) {
+            let place = self.buckets_of(*hash).into_iter().find_map(|bucket| {
+                let candidates = matches(self.tags_at(bucket), tag_of(*hash));
+                (candidates != 0).then(|| bucket * WAYS + candidates.trailing_zeros() as usize / 8)
+            });
+            *found = place.and_then(|place| self.flows.get(place)?.as_ref());
+            loaded ^= found.map_or(0, Flow::load);
+        }
+        found.iter().flatten().fold(loaded, |loaded, flow| loaded ^ flow.load_conns())
+    }
+
+    fn tags_at(&self, bucket: usize) -> Tags {
+        self.tags.get(bucket).copied().unwrap_or_default()
     }
 
     fn position(&self, key: &FlowKey, hash: u64) -> Option<usize> {
@@ -70,7 +100,7 @@ impl Table {
     }
 
     fn search(&self, bucket: usize, key: &FlowKey, hash: u64) -> Option<usize> {
-        let mut candidates = matches(*self.tags.get(bucket)?, tag_of(hash));
+        let mut candidates = matches(self.tags_at(bucket), tag_of(hash));
         let ways = self.ways(bucket)?;
         while candidates != 0 {
             let way = candidates.trailing_zeros() as usize / 8 % WAYS;
