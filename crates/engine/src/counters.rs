@@ -7,7 +7,7 @@ use std::ops::{Add, AddAssign};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use palisade_packet::Direction;
-use palisade_policy::{EniKey, RuleSlot};
+use palisade_policy::{EniKey, MirrorKey, RuleSlot};
 use serde::Serialize;
 
 use crate::reason::{Consumed, DropReason};
@@ -38,6 +38,7 @@ pub struct Counters {
     hidden: Slots,
     /// Fragments that were dropped after they had been held.
     orphaned: AtomicU64,
+    copies: CopyCounters,
 }
 
 /// What one stage did, in one direction.
@@ -80,6 +81,7 @@ impl Counters {
             exempt: Slots::new(),
             hidden: Slots::new(),
             orphaned: AtomicU64::default(),
+            copies: CopyCounters::new(),
         }
     }
 
@@ -181,6 +183,43 @@ impl Counters {
         self.refused.add(eni.0, packets.into());
     }
 
+    /// Copies are made.
+    pub(crate) fn copies(&self, packets: u32) {
+        add(&self.copies.made, packets.into());
+    }
+
+    /// A copy of a session went out by a port.
+    pub fn copied(&self, session: MirrorKey, bytes: usize) {
+        let CopyCounters { sent, sent_bytes, by_session, bytes_by_session, .. } = &self.copies;
+        add(sent, 1);
+        add(sent_bytes, bytes as u64);
+        for (slots, n) in [(by_session, 1), (bytes_by_session, bytes as u64)] {
+            slots.ensure_one(session.0);
+            slots.add(session.0, n);
+        }
+    }
+
+    /// Copies of a session were dropped.
+    pub fn copy_lost(&self, session: MirrorKey, reason: DropReason, packets: u32) {
+        let CopyCounters { dropped, drops_by_session, .. } = &self.copies;
+        add(&dropped[reason.index()], packets.into());
+        let slot = drop_slot(session, reason);
+        drops_by_session.ensure_one(slot);
+        drops_by_session.add(slot, packets.into());
+    }
+
+    /// What became of the copies of one session.
+    #[must_use]
+    pub fn copies_of(&self, session: MirrorKey) -> SessionValues {
+        let CopyCounters { by_session, bytes_by_session, drops_by_session, .. } = &self.copies;
+        let drops = DropReason::ALL.iter().map(|reason| drops_by_session.get(drop_slot(session, *reason)));
+        SessionValues {
+            packets: by_session.get(session.0),
+            bytes: bytes_by_session.get(session.0),
+            dropped: Tally(drops.collect()),
+        }
+    }
+
     fn hit(&self, slot: RuleSlot, packets: u32) {
         self.rules.add(slot.0, packets.into());
     }
@@ -233,8 +272,47 @@ impl Counters {
                 hidden: self.hidden.total(),
                 orphaned: read(&self.orphaned),
             },
+            copies: CopyValues {
+                made: read(&self.copies.made),
+                sent: read(&self.copies.sent),
+                sent_bytes: read(&self.copies.sent_bytes),
+                dropped: Tally(self.copies.dropped.iter().map(read).collect()),
+            },
         }
     }
+}
+
+/// Mirror copies, which are in no other count of packets.
+#[derive(Debug)]
+struct CopyCounters {
+    made: AtomicU64,
+    sent: AtomicU64,
+    sent_bytes: AtomicU64,
+    dropped: [AtomicU64; DropReason::COUNT],
+    by_session: Slots,
+    bytes_by_session: Slots,
+    drops_by_session: Slots,
+}
+
+impl CopyCounters {
+    fn new() -> Self {
+        Self {
+            made: AtomicU64::default(),
+            sent: AtomicU64::default(),
+            sent_bytes: AtomicU64::default(),
+            dropped: std::array::from_fn(|_| AtomicU64::default()),
+            by_session: Slots::new(),
+            bytes_by_session: Slots::new(),
+            drops_by_session: Slots::new(),
+        }
+    }
+}
+
+/// Where the drops of a session for one reason are counted.
+fn drop_slot(session: MirrorKey, reason: DropReason) -> u32 {
+    let reasons = u32::try_from(DropReason::COUNT).unwrap_or(u32::MAX);
+    let index = u32::try_from(reason.index()).unwrap_or_default();
+    session.0.saturating_mul(reasons).saturating_add(index)
 }
 
 /// Counters at one moment; values of several workers add up.
@@ -268,6 +346,9 @@ pub struct CounterValues {
     pub rule_hits: u64,
     /// What was seen at the ENIs at both ends.
     pub sides: SideValues,
+    /// Mirror copies, which none of the above counts but [`Self::acl_ingress`], [`Self::acl_egress`],
+    /// [`Self::group_ingress`] and [`Self::rule_hits`]: filters judge them too (TM-43).
+    pub copies: CopyValues,
 }
 
 /// Packets as ENIs see them: one that goes from one ENI to another is seen twice. Flow logs speak of some of them.
@@ -285,6 +366,57 @@ pub struct SideValues {
     pub hidden: u64,
     /// Fragments that were dropped after they had been held.
     pub orphaned: u64,
+}
+
+/// What became of mirror copies.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct CopyValues {
+    /// Copies owed: packets on the wire that a session accepted.
+    pub made: u64,
+    /// Of them, those that went out by ports.
+    pub sent: u64,
+    /// Bytes of the frames they went out in.
+    pub sent_bytes: u64,
+    /// Of them, those dropped, by [`DropReason`].
+    #[serde(serialize_with = "drops")]
+    pub dropped: Tally,
+}
+
+/// What became of the copies of one session, since it exists.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct SessionValues {
+    /// Copies sent: `mirror_packets` (TM-45).
+    pub packets: u64,
+    /// Bytes of the frames they went out in: `mirror_bytes`.
+    pub bytes: u64,
+    /// Copies dropped, by [`DropReason`]: `mirror_drops`.
+    #[serde(serialize_with = "drops")]
+    pub dropped: Tally,
+}
+
+impl SessionValues {
+    /// Copies dropped for one reason.
+    #[must_use]
+    pub fn dropped_for(&self, reason: DropReason) -> u64 {
+        self.dropped.get(reason.index())
+    }
+}
+
+impl AddAssign<&Self> for SessionValues {
+    fn add_assign(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.dropped += &other.dropped;
+    }
+}
+
+impl AddAssign<&Self> for CopyValues {
+    fn add_assign(&mut self, other: &Self) {
+        self.made += other.made;
+        self.sent += other.sent;
+        self.sent_bytes += other.sent_bytes;
+        self.dropped += &other.dropped;
+    }
 }
 
 /// Counts indexed by a reason.
@@ -356,6 +488,7 @@ impl AddAssign<&CounterValues> for CounterValues {
         self.group_egress = self.group_egress + other.group_egress;
         self.rule_hits += other.rule_hits;
         self.sides += other.sides;
+        self.copies += &other.copies;
     }
 }
 

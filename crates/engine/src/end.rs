@@ -3,6 +3,7 @@
 use palisade_policy::{CompiledEni, EniKey, PortKey};
 
 use crate::intake::Inbound;
+use crate::mirroring::Taps;
 use crate::outcome::{Link, Reply, Side, Verdict, Walked};
 use crate::reason::{Consumed, DropReason};
 
@@ -28,11 +29,22 @@ impl From<DropReason> for End {
 /// One step of the walk: go on with a `T`, or end here.
 pub(crate) type Step<T> = Result<T, End>;
 
+impl End {
+    /// Why a copy ends, which no guest has sent: nothing consumes, answers or holds it.
+    pub(crate) const fn reason(self) -> DropReason {
+        match self {
+            Self::Drop(reason, _) => reason,
+            Self::Deliver(..) | Self::Consume(..) | Self::Hold => DropReason::PortMissing,
+        }
+    }
+}
+
 impl Walked {
     /// A walk that has not ended yet.
     pub(crate) fn begin(packets: u32) -> Self {
         let verdict = Verdict::Drop(DropReason::PortMissing);
-        Self { a: None, b: None, judged: None, to: None, verdict, packets, reply: None, link: None }
+        let (a, b, judged, to, reply, link) = (None, None, None, None, None, None);
+        Self { a, b, judged, to, verdict, packets, reply, link, taps: Taps::default() }
     }
 
     /// Records the end.

@@ -1,10 +1,11 @@
 //! The engine: the state that all workers share, and the two ways into the walk.
 
 use std::net::IpAddr;
+use std::sync::atomic::AtomicU32;
 
 use palisade_conntrack::{ConnTable, ConnView, Zone};
 use palisade_packet::build::{self, IcmpError};
-use palisade_packet::{Body, IpPacket, PacketSummary, parse};
+use palisade_packet::{Body, IpPacket, Offload, PacketSummary, parse};
 use palisade_policy::model::Revocation;
 use palisade_policy::{EniKey, PortKey, Snapshot};
 
@@ -17,6 +18,7 @@ use crate::lane::Lane;
 use crate::ledger::{Grounds, record};
 use crate::limiter::ErrorLimiter;
 use crate::listing::{Lister, Listing};
+use crate::mirroring::Taps;
 use crate::outcome::{Delivery, Now, Outcome, Received, Reply, Verdict, Walked};
 use crate::reason::DropReason;
 use crate::selection::Selection;
@@ -30,6 +32,8 @@ pub struct Engine {
     table: ConnTable,
     fragments: Fragments,
     limiter: ErrorLimiter,
+    /// Copies made so far, for their identification.
+    pub(crate) copies: AtomicU32,
 }
 
 impl Engine {
@@ -40,6 +44,7 @@ impl Engine {
             table: ConnTable::new(max_connections),
             fragments: Fragments::default(),
             limiter: ErrorLimiter::default(),
+            copies: AtomicU32::default(),
         }
     }
 
@@ -77,20 +82,29 @@ impl Engine {
             inbound.as_ref().ok().and_then(|inbound| Candidate::of(from, inbound, packets, &lane.flows));
         let known = flow.as_ref().and_then(|flow| Some((flow, self.recall(snapshot, lane, now, flow)?)));
         match known {
-            Some((flow, Action::Deliver { to, link, .. })) => {
+            Some((flow, (Action::Deliver { to, link, .. }, taps))) => {
                 let (to, offload) = (PortKey::Eni(to), flow.inbound.offload);
                 let delivery = Delivery { to, packet: *flow.ip, offload, fragment: None };
+                let mut outcome = Outcome::of(Verdict::Deliver(delivery), packets);
+                if !taps.is_empty() {
+                    lane.tap(taps, from, frame, (delivery.packet, offload), &mut outcome);
+                }
                 link.write(frame);
-                let verdict = Verdict::Deliver(delivery);
-                Outcome { verdict, packets, reply: false, released: Vec::new() }
+                outcome
             }
-            Some((_, Action::Drop { reason, .. })) => {
+            Some((flow, (Action::Drop { reason, .. }, taps))) => {
                 lane.counters.dropped(reason, packets);
-                Outcome::of(Verdict::Drop(reason), packets)
+                let (packet, mut outcome) =
+                    ((*flow.ip, flow.inbound.offload), Outcome::of(Verdict::Drop(reason), packets));
+                if !taps.is_empty() {
+                    lane.tap(taps, from, frame, packet, &mut outcome);
+                }
+                outcome
             }
             None => {
+                let offload = inbound.as_ref().map_or(Offload::None, |inbound| inbound.offload);
                 let ended = self.walk(snapshot, lane, now, from, inbound, flow);
-                self.conclude(lane, now, from, frame, parsed.as_ref().ok(), ended)
+                self.conclude(lane, now, from, frame, (parsed.as_ref().ok(), offload), ended)
             }
         }
     }
@@ -103,12 +117,19 @@ impl Engine {
         let frame = fragment.frame_mut();
         let parsed = parse(frame);
         let inbound = Inbound::read(frame, &parsed, &received, Some(&resumption));
+        let offload = inbound.as_ref().map_or(Offload::None, |inbound| inbound.offload);
         let ended = self.walk(snapshot, lane, now, from, inbound, None);
-        self.conclude(lane, now, from, frame, parsed.as_ref().ok(), ended)
+        self.conclude(lane, now, from, frame, (parsed.as_ref().ok(), offload), ended)
     }
 
     /// What the cache knows of a packet.
-    fn recall(&self, snapshot: &Snapshot, lane: &mut Lane, now: Now, flow: &Candidate<'_>) -> Option<Action> {
+    fn recall(
+        &self,
+        snapshot: &Snapshot,
+        lane: &mut Lane,
+        now: Now,
+        flow: &Candidate<'_>,
+    ) -> Option<(Action, Taps)> {
         let Lane { counters, flows, ledger, .. } = lane;
         flows.serve(&self.present(snapshot, counters, &now), flow, ledger)
     }
@@ -155,10 +176,14 @@ impl Engine {
         now: Now,
         from: PortKey,
         frame: &mut [u8],
-        summary: Option<&PacketSummary>,
+        (summary, offload): (Option<&PacketSummary>, Offload),
         (walked, mut released): (Walked, Vec<Released>),
     ) -> Outcome {
         released.sort_by_key(|fragment| fragment.arrival);
+        let mut outcome = Outcome { released, ..Outcome::of(walked.verdict, walked.packets) };
+        if let (false, Some(Body::Ip(ip))) = (walked.taps.is_empty(), summary.map(|summary| &summary.body)) {
+            lane.tap(walked.taps, from, frame, (*ip, offload), &mut outcome);
+        }
         match walked.verdict {
             Verdict::Deliver(_) => walked.link.iter().for_each(|link| link.write(frame)),
             Verdict::Consume(what) => lane.counters.consumed(what, walked.packets),
@@ -168,11 +193,11 @@ impl Engine {
         if let Some(eni) = walked.refused_by_allowance() {
             lane.counters.refused(eni, walked.packets);
         }
-        let reply = walked.reply.zip(summary).is_some_and(|(answer, summary)| {
+        outcome.reply = walked.reply.zip(summary).is_some_and(|(answer, summary)| {
             self.limiter.allows(from, &answer, now.monotonic)
                 && build_reply(frame, summary, answer, &mut lane.reply)
         });
-        Outcome { reply, released, ..Outcome::of(walked.verdict, walked.packets) }
+        outcome
     }
 
     /// Tells what would happen to a frame, step by step. Changes nothing.
@@ -306,7 +331,7 @@ impl Engine {
         Present { snapshot, table: &self.table, counters, now: clock.monotonic, clock }
     }
 
-    fn context<'s, W>(
+    pub(crate) fn context<'s, W>(
         &'s self,
         snapshot: &'s Snapshot,
         now: Now,
@@ -314,8 +339,8 @@ impl Engine {
         witness: W,
     ) -> Context<'s, W> {
         let Self { table, fragments, .. } = self;
-        let (now, foreseen, released) = (now.monotonic, None, Vec::new());
-        Context { snapshot, table, fragments, now, commits, foreseen, released, witness }
+        let (now, foreseen, released, taps) = (now.monotonic, None, Vec::new(), Taps::default());
+        Context { snapshot, table, fragments, now, commits, foreseen, released, taps, witness }
     }
 }
 

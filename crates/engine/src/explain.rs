@@ -4,7 +4,9 @@ use std::fmt;
 
 use palisade_packet::{Body, Direction, Fragment, IpPacket, PacketSummary, Transport};
 use palisade_policy::model::{AclAction, GroupIndex, Peer};
-use palisade_policy::{AclDecision, CompiledEni, CompiledSubnet, PortKey, RuleName, RuleSlot, Snapshot};
+use palisade_policy::{
+    AclDecision, CompiledEni, CompiledSubnet, MirrorChoice, PortKey, RuleName, RuleSlot, Snapshot,
+};
 use serde::Serialize;
 
 use crate::outcome::{Reply, Verdict, Walked};
@@ -36,7 +38,7 @@ pub struct StageReport {
     pub at: String,
     /// `ingress` or `egress`, for the stages that have a direction.
     pub direction: Option<&'static str>,
-    /// `allowed`, `denied`, `passed`, `held` or `not-consulted`.
+    /// `allowed`, `denied`, `passed`, `copied`, `held` or `not-consulted`.
     pub result: &'static str,
     /// The rule or entry that decided.
     pub rule: Option<String>,
@@ -120,6 +122,7 @@ impl Witness for Recorder<'_> {
                 self.push(Stage::Commit, self.eni(eni), "passed", note);
                 self.here.clone_from(&self.receiver);
             }
+            Event::Mirrored { eni, direction, choice } => self.mirrored(eni, direction, choice),
             Event::Routed { to } => {
                 self.receiver = Some(self.eni(to));
                 let note = "the local route of the VPC leads there (RT-11)";
@@ -306,6 +309,19 @@ impl<'s> Recorder<'s> {
     /// The last stage so far is fragment bookkeeping, and it let nothing pass.
     fn refused_a_fragment(&self) -> bool {
         self.stages.last().is_some_and(|last| (last.stage, last.result) == (Stage::Fragments, "denied"))
+    }
+
+    fn mirrored(&mut self, eni: &CompiledEni, direction: Direction, choice: MirrorChoice) {
+        let Some((session, index)) = eni.mirror.as_ref().and_then(|plan| plan.session(choice)) else {
+            return;
+        };
+        let name = &self.snapshot.vpc()[index].name;
+        let note =
+            format!("session {name} copies it to {}, VNI {} (TM-24)", session.destination, session.vni);
+        self.push(Stage::Mirror, self.eni(eni), "copied", &note);
+        if let Some(stage) = self.stages.last_mut() {
+            (stage.direction, stage.rule) = (Some(direction.as_str()), Some(session.id.clone()));
+        }
     }
 
     fn same_subnet(&mut self, to: &CompiledEni, by_mac: bool) {

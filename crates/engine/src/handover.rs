@@ -1,9 +1,10 @@
 //! Hand-over (RT-5): to an ENI of the same subnet, directly, or to the implicit router and its route table.
 
+use palisade_packet::MacAddr;
 use palisade_policy::{CompiledEni, EniKey, Snapshot};
 
 use crate::fragments::Place;
-use crate::intake::{Inbound, Judged};
+use crate::intake::Judged;
 use crate::outcome::Link;
 use crate::reason::DropReason;
 use crate::walk::Context;
@@ -19,15 +20,15 @@ pub(crate) struct Hop<'s> {
 }
 
 impl<'s> Hop<'s> {
-    /// Decides where a packet of ENI `a` goes.
+    /// Decides where a packet of ENI `a` goes that is sent to this MAC address.
     pub(crate) fn decide<W: Witness>(
         cx: &mut Context<'s, W>,
         a: &CompiledEni,
-        inbound: &Inbound<'_>,
+        next_hop: MacAddr,
         packet: &Judged,
     ) -> Self {
         let neighbour = cx.snapshot.owner(packet.ip.destination).filter(|owner| owner.subnet == a.subnet);
-        let by_mac = || cx.snapshot.eni_by_mac(a.subnet, inbound.summary.destination_mac);
+        let by_mac = || cx.snapshot.eni_by_mac(a.subnet, next_hop);
         if let Some(to) = neighbour.or_else(by_mac) {
             cx.witness.saw(Event::SameSubnet { to, by_mac: neighbour.is_none() });
             return Self { target: Ok(to), leaves_subnet: false };

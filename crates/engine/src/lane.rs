@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use palisade_packet::{IpPacket, Offload};
+use palisade_policy::PortKey;
+
 use crate::cache::FlowCache;
 use crate::counters::Counters;
 use crate::ledger::Ledger;
-use crate::outcome::Now;
+use crate::mirroring::{Bench, Tapped, Taps};
+use crate::outcome::{Now, Outcome};
 
 /// Counters, flow cache, ledger and scratch space of one worker. Only the counters are ever read by others.
 #[derive(Debug)]
@@ -18,13 +22,23 @@ pub struct Lane {
     pub ledger: Ledger,
     /// After [`crate::Engine::process`] said so: a whole frame to send back.
     pub reply: Vec<u8>,
+    /// After [`crate::Engine::process`] said so: what copies are owed of the frame.
+    pub tapped: Option<Tapped>,
+    pub(crate) bench: Bench,
 }
 
 impl Lane {
     /// A lane with a cache of at least so many flows, 0 for none, and without flow logs.
     #[must_use]
     pub fn new(counters: Arc<Counters>, flows: usize) -> Self {
-        Self { counters, flows: FlowCache::new(flows), ledger: Ledger::off(), reply: Vec::new() }
+        Self {
+            counters,
+            flows: FlowCache::new(flows),
+            ledger: Ledger::off(),
+            reply: Vec::new(),
+            tapped: None,
+            bench: Bench::default(),
+        }
     }
 
     /// The same one, counting for flow logs.
@@ -44,5 +58,19 @@ impl Lane {
     /// Adds everything that the flow cache has counted to connections and ledger.
     pub fn settle_all(&mut self, now: Now) {
         self.flows.settle_all(now, (&self.counters, &mut self.ledger));
+    }
+
+    /// Remembers what copies are owed of a packet that has been judged; see [`Tapped::of`].
+    #[inline(never)]
+    pub(crate) fn tap(
+        &mut self,
+        taps: Taps,
+        from: PortKey,
+        frame: &mut [u8],
+        packet: (IpPacket, Offload),
+        outcome: &mut Outcome,
+    ) {
+        self.tapped = Some(Tapped::of(taps, from, frame, packet, &mut outcome.verdict));
+        outcome.tapped = true;
     }
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod copying;
 mod counters;
 mod end;
 mod engine;
@@ -16,6 +17,7 @@ mod lane;
 mod ledger;
 mod limiter;
 mod listing;
+mod mirroring;
 mod outcome;
 mod reason;
 mod selection;
@@ -26,13 +28,14 @@ mod walk;
 mod witness;
 
 pub use cache::FlowCache;
-pub use counters::{CounterValues, Counters, SideValues, StageValues, Tally};
+pub use counters::{CopyValues, CounterValues, Counters, SessionValues, SideValues, StageValues, Tally};
 pub use engine::Engine;
 pub use explain::{Explanation, OutcomeReport, StageReport};
 pub use fragments::{Holding, Released};
 pub use lane::Lane;
 pub use ledger::{Coverage, Handed, Ledger, Tray};
 pub use listing::Listing;
+pub use mirroring::{Copied, Tapped, Taps};
 pub use outcome::{Delivery, Link, Now, Outcome, Received, Reply, Side, Verdict, Walked};
 pub use reason::{Consumed, DropReason};
 pub use selection::{Selection, SelectionError};

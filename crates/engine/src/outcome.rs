@@ -7,6 +7,7 @@ use palisade_packet::{IpPacket, offload::Offload, offload::VnetHeader};
 use palisade_policy::{EniKey, PortKey};
 
 use crate::fragments::Released;
+use crate::mirroring::Taps;
 use crate::reason::{Consumed, DropReason};
 
 /// The time of a burst; the engine reads no clock.
@@ -38,6 +39,8 @@ pub struct Outcome {
     pub packets: u32,
     /// The reply buffer holds a frame to send back to the port this one came in by.
     pub reply: bool,
+    /// Copies are owed on account of it: [`crate::Lane::tapped`] says of what.
+    pub tapped: bool,
     /// Fragments that wait no more on account of this frame, to be resumed after it in this order (CT-61). Almost always
     /// empty, which takes no memory.
     pub released: Vec<Released>,
@@ -46,7 +49,7 @@ pub struct Outcome {
 impl Outcome {
     /// A frame that ended so, and has no other effect.
     pub(crate) const fn of(verdict: Verdict, packets: u32) -> Self {
-        Self { verdict, packets, reply: false, released: Vec::new() }
+        Self { verdict, packets, reply: false, tapped: false, released: Vec::new() }
     }
 }
 
@@ -104,6 +107,8 @@ pub struct Walked {
     pub reply: Option<Reply>,
     /// How to address the frame that goes on, if one does.
     pub link: Option<Link>,
+    /// Who copies the packet (TM-40), whatever became of it afterwards (TM-41).
+    pub taps: Taps,
 }
 
 /// A frame that the fabric makes and sends back.

@@ -135,6 +135,8 @@ reasons! {
         FragmentOrphan = "fragment-orphan",
         /// A fragment that overlaps another, or of a datagram that was given up (CT-63).
         FragmentInvalid = "fragment-invalid",
+        /// More copies were owed at once than one burst may make: production packets go first (TM-45).
+        MirrorQueue = "mirror-queue",
         /// The receiver's device took no more frames.
         PortFull = "port-full",
         /// The receiver's device is down or gone.

@@ -19,6 +19,8 @@ reasons! {
         NetworkAcl = "network-acl",
         /// The side's connection entry is opened or refreshed (CT-7, CT-70).
         Commit = "commit",
+        /// The mirror sessions of the ENI (TM-24).
+        Mirror = "mirror",
         /// The route table of the sender's subnet (RT-12).
         Route = "route",
         /// The size that the path or the receiver takes (RT-60, RT-4).
@@ -46,7 +48,9 @@ impl DropReason {
             Self::NoRoute | Self::UnownedAddress => Stage::Route,
             Self::Mtu | Self::ReceiverMtu => Stage::Mtu,
             Self::DestinationCheck => Stage::DestinationCheck,
-            Self::PortFull | Self::PortDown | Self::PortMissing | Self::PortRefused => Stage::Outlet,
+            Self::MirrorQueue | Self::PortFull | Self::PortDown | Self::PortMissing | Self::PortRefused => {
+                Stage::Outlet
+            }
             Self::Truncated
             | Self::FrameTooShort
             | Self::VlanTag

@@ -12,9 +12,10 @@ use crate::end::{End, Step};
 use crate::fragments::{Fragments, Released};
 use crate::handover::Hop;
 use crate::intake::{Inbound, Judged};
-use crate::outcome::{Side, Walked};
+use crate::mirroring::Taps;
+use crate::outcome::{Link, Side, Walked};
 use crate::reason::DropReason;
-use crate::stages::{acl, admit, commit, destination, fragments, group, mtu, service};
+use crate::stages::{acl, admit, commit, destination, fragments, group, mirror, mtu, service};
 use crate::witness::Witness;
 
 /// What a walk may look at, and change when it `commits`.
@@ -29,6 +30,8 @@ pub(crate) struct Context<'s, W> {
     pub(crate) foreseen: Option<InstanceKey>,
     /// Fragments that wait no more on account of this packet (CT-61).
     pub(crate) released: Vec<Released>,
+    /// Who copies the packet.
+    pub(crate) taps: Taps,
     pub(crate) witness: W,
 }
 
@@ -44,7 +47,23 @@ pub(crate) fn walk<W: Witness>(
         Err(reason) => (*reason).into(),
     };
     walked.end(end, inbound);
+    walked.taps = cx.taps;
     walked
+}
+
+/// Walks copies from the ENI at which they were taken to their target. They are judged as any packet from there would be,
+/// but the groups of the source are not asked and remember nothing (TM-42, TM-43, NACL-52); they were cut to fit.
+pub(crate) fn walk_copies<'s, W: Witness>(
+    cx: &mut Context<'s, W>,
+    a: &'s CompiledEni,
+    copy: &Judged,
+) -> Step<(PortKey, Link)> {
+    let router = cx.snapshot.subnet(a.subnet).router_mac;
+    let hop = Hop::decide(cx, a, router, copy);
+    acl::judge(cx, a, Egress, copy, &hop)?;
+    let b = hop.target?;
+    side_b(cx, a, b, &hop, copy)?;
+    Ok((PortKey::Eni(b.key), hop.link(cx.snapshot, b)))
 }
 
 fn journey<W: Witness>(
@@ -97,9 +116,10 @@ fn side_a<'s, W: Witness>(
     packet: &Judged,
 ) -> Step<Hop<'s>> {
     let pass = group::judge(cx, a, Egress, packet, a.key)?;
-    let hop = Hop::decide(cx, a, inbound, packet);
+    let hop = Hop::decide(cx, a, inbound.summary.destination_mac, packet);
     acl::judge(cx, a, Egress, packet, &hop)?;
     commit::commit(cx, a, Egress, pass, packet)?;
+    mirror::tap(cx, a, Egress, &packet.ip);
     Ok(hop)
 }
 
@@ -114,5 +134,7 @@ fn side_b<'s, W: Witness>(
     acl::judge(cx, b, Ingress, packet, hop)?;
     let pass = group::judge(cx, b, Ingress, packet, a.key)?;
     destination::check(cx, b, packet)?;
-    commit::commit(cx, b, Ingress, pass, packet)
+    commit::commit(cx, b, Ingress, pass, packet)?;
+    mirror::tap(cx, b, Ingress, &packet.ip);
+    Ok(())
 }

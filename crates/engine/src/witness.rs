@@ -4,7 +4,7 @@
 
 use palisade_conntrack::{Birth, Plan};
 use palisade_packet::Direction;
-use palisade_policy::{AclDecision, CompiledEni, CompiledSubnet, RuleSlot};
+use palisade_policy::{AclDecision, CompiledEni, CompiledSubnet, MirrorChoice, RuleSlot};
 
 use crate::counters::Counters;
 use crate::ledger::Grounds;
@@ -47,6 +47,8 @@ pub(crate) enum Event<'s> {
     Acl { subnet: &'s CompiledSubnet, direction: Direction, decision: AclDecision },
     /// The side's filters passed and its state is changed, or would be.
     Committed { eni: &'s CompiledEni, direction: Direction, opens: bool },
+    /// A session of the ENI copies the packet.
+    Mirrored { eni: &'s CompiledEni, direction: Direction, choice: MirrorChoice },
     /// The route table led to an ENI.
     Routed { to: &'s CompiledEni },
     /// The path carries the packet whole, or in fragments.

@@ -36,6 +36,15 @@ pub struct Envelope {
     pub mtu: u16,
 }
 
+/// A frame to be copied.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsealed<'f> {
+    /// The frame.
+    pub frame: &'f [u8],
+    /// What stands in its first bytes in the copy, the two MAC addresses, if they have been replaced since.
+    pub addresses: Option<[u8; 12]>,
+}
+
 impl Envelope {
     /// Bytes kept of a frame of `len` bytes.
     #[must_use]
@@ -44,11 +53,19 @@ impl Envelope {
         len.min(self.packet_length.map_or(usize::MAX, usize::from)).min(room)
     }
 
-    /// Writes the frame that carries a copy of `frame` into `out`, which is emptied first.
+    /// Writes the frame that carries a copy into `out`, which is emptied first.
     ///
     /// `identification` should increase from copy to copy (TM-34); `source_port` is that of the packet's flow
     /// ([`source_port`]). What is cut off is missing, nothing in the copy is rewritten (TM-36).
-    pub fn seal(&self, frame: &[u8], link: Link, identification: u16, source_port: u16, out: &mut Vec<u8>) {
+    pub fn seal(
+        &self,
+        original: Unsealed<'_>,
+        link: Link,
+        identification: u16,
+        source_port: u16,
+        out: &mut Vec<u8>,
+    ) {
+        let Unsealed { frame, addresses } = original;
         let copy = frame.get(..self.kept(frame.len())).unwrap_or(frame);
         // Bounded by the MTU, a 16-bit number.
         let ip_len = u16::try_from(OVERHEAD + copy.len()).unwrap_or(u16::MAX);
@@ -71,7 +88,10 @@ impl Envelope {
         out.extend_from_slice(&[0, 0, VNI_VALID, 0, 0, 0]);
         let [_, high, middle, low] = self.vni.to_be_bytes();
         out.extend_from_slice(&[high, middle, low, 0]);
+        let start = out.len();
         out.extend_from_slice(copy);
+        let written = out.get_mut(start..).unwrap_or_default().iter_mut();
+        written.zip(addresses.iter().flatten()).for_each(|(byte, was)| *byte = *was);
     }
 }
 

@@ -10,5 +10,5 @@
 mod envelope;
 mod wire;
 
-pub use envelope::{Envelope, Link, OVERHEAD, PORT, source_port};
+pub use envelope::{Envelope, Link, OVERHEAD, PORT, Unsealed, source_port};
 pub use wire::on_the_wire;

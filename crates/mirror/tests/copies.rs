@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
-use palisade_mirror::{Envelope, Link, OVERHEAD, PORT, on_the_wire, source_port};
+use palisade_mirror::{Envelope, Link, OVERHEAD, PORT, Unsealed, on_the_wire, source_port};
 use palisade_packet::{Body, IpPacket, MacAddr, VnetHeader, parse};
 use proptest::prelude::*;
 
@@ -59,7 +59,7 @@ fn open(copy: &[u8]) -> (u32, Vec<u8>, u16) {
 
 fn seal(envelope: &Envelope, frame: &[u8]) -> Vec<u8> {
     let mut out = vec![9; 9];
-    envelope.seal(frame, LINK, 77, source_port(&ip(frame)), &mut out);
+    envelope.seal(Unsealed { frame, addresses: None }, LINK, 77, source_port(&ip(frame)), &mut out);
     out
 }
 
@@ -135,7 +135,7 @@ proptest! {
         length in prop::option::of(1..8_501_u16),
     ) {
         let mut out = Vec::new();
-        envelope(mtu, length).seal(&frame, LINK, 77, 50_000, &mut out);
+        envelope(mtu, length).seal(Unsealed { frame: &frame, addresses: None }, LINK, 77, 50_000, &mut out);
         let kept = out.len() - 14 - OVERHEAD;
         prop_assert!(out.len() - 14 <= usize::from(mtu));
         prop_assert!(kept == frame.len() || kept == usize::from(mtu) - OVERHEAD || Some(kept) == length.map(usize::from));

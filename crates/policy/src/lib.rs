@@ -21,6 +21,6 @@ pub use filter::{AclDecision, FilterKey, GroupMatch, Match};
 pub use model::{Direction, Vpc};
 pub use snapshot::{
     CompiledEni, CompiledMirror, CompiledService, CompiledSubnet, EniKey, InstanceKey, MirrorChoice,
-    MirrorPlan, MirrorTo, PortKey, Reserved, RuleName, RuleOwner, RuleSet, RuleSlot, ServiceKey, Snapshot,
-    Statistics,
+    MirrorKey, MirrorPlan, MirrorTo, PortKey, Reserved, RuleName, RuleOwner, RuleSet, RuleSlot, ServiceKey,
+    Snapshot, Statistics,
 };

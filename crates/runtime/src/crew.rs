@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use palisade_conntrack::Instant;
-use palisade_engine::{CounterValues, Counters, Lane, Ledger, Tray};
+use palisade_engine::{CounterValues, Counters, Lane, Ledger, SessionValues, Tray};
 use palisade_io::Receive;
-use palisade_policy::{EniKey, PortKey, RuleSlot};
+use palisade_policy::{EniKey, MirrorKey, PortKey, RuleSlot};
 
 use crate::balance::Leisure;
 use crate::dataplane::Options;
@@ -117,6 +117,12 @@ impl Crew {
     pub(crate) fn unrecorded(&self, eni: EniKey) -> (u64, u64) {
         let counts = self.hands.iter().map(|hand| hand.counters.unrecorded(eni));
         counts.fold((0, 0), |sum, (exempt, hidden)| (sum.0 + exempt, sum.1 + hidden))
+    }
+
+    pub(crate) fn copies_of(&self, session: MirrorKey) -> SessionValues {
+        let mut sum = SessionValues::default();
+        self.hands.iter().for_each(|hand| sum += &hand.counters.copies_of(session));
+        sum
     }
 
     pub(crate) fn status(&self) -> Vec<WorkerStatus> {

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use palisade_conntrack::Instant;
-use palisade_engine::{CounterValues, Counters, Coverage, FlowCache, Ledger, Now, Tray};
+use palisade_engine::{CounterValues, Counters, Coverage, FlowCache, Ledger, Now, SessionValues, Tray};
 use palisade_io::Port;
 use palisade_policy::model::Latency;
-use palisade_policy::{EniKey, PortKey, RuleSlot, Snapshot};
+use palisade_policy::{EniKey, MirrorKey, PortKey, RuleSlot, Snapshot};
 
 use crate::balance::{self, Balance, Load, Move};
 use crate::clock::Clock;
@@ -310,6 +310,12 @@ impl Dataplane {
     #[must_use]
     pub fn unrecorded(&self, eni: EniKey) -> (u64, u64) {
         self.crew.unrecorded(eni)
+    }
+
+    /// What became of the copies of one mirror session since it exists (TM-45).
+    #[must_use]
+    pub fn copies_of(&self, session: MirrorKey) -> SessionValues {
+        self.crew.copies_of(session)
     }
 
     /// The state at this moment. Fragments whose time is over are not held any more.

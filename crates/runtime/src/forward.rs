@@ -4,12 +4,14 @@
 //! fragments that had to wait right behind the frame that released them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use palisade_engine::{Counters, Delivery, DropReason, Lane, Now, Outcome, Received, Released, Verdict};
 use palisade_io::{Burst, Outgoing};
 use palisade_packet::VnetHeader;
 use palisade_policy::{PortKey, Snapshot};
 
+use crate::copies::{Copies, ROOM};
 use crate::judge::Judge;
 use crate::outlet::{Outlet, Place, Planned};
 use crate::registry::{PortState, PortTable, reason};
@@ -40,6 +42,7 @@ pub(crate) struct Forwarder {
     touched: Vec<usize>,
     /// Whether segments of one flow leave as one frame where the port takes it.
     joins: bool,
+    copies: Copies,
 }
 
 impl Forwarder {
@@ -51,6 +54,7 @@ impl Forwarder {
             queues: Vec::new(),
             touched: Vec::new(),
             joins,
+            copies: Copies::default(),
         }
     }
 
@@ -69,7 +73,7 @@ impl Forwarder {
             *kept = frame;
         }
         from.counters.received(&received);
-        self.flush(scene.ports, &frames);
+        self.flush(scene, &frames);
     }
 
     fn judge(
@@ -109,6 +113,9 @@ impl Forwarder {
         if outcome.reply {
             self.answer(ports, from);
         }
+        if let (true, Some(tapped)) = (outcome.tapped, self.lane.tapped) {
+            self.copies.owe(place, tapped);
+        }
     }
 
     fn deliver(
@@ -143,8 +150,9 @@ impl Forwarder {
         }
     }
 
-    fn flush(&mut self, ports: &PortTable, frames: &[&[u8]]) {
-        let Self { lane, outlet, queues, touched, released, joins } = self;
+    fn flush(&mut self, scene: Scene<'_>, frames: &[&[u8]]) {
+        let Self { lane, outlet, queues, touched, released, joins, copies } = self;
+        let ports = scene.ports;
         for place in touched.drain(..) {
             let Some((queue, port)) = queues.get_mut(place).zip(ports.at(place)) else { continue };
             if *joins {
@@ -154,9 +162,28 @@ impl Forwarder {
             queue.chunks(BATCH).for_each(|batch| send(&lane.counters, port, batch, &bytes));
             queue.clear();
         }
+        if copies.are_owed() {
+            copy(scene, lane, copies, &Bytes { frames, released, outlet });
+        }
         outlet.clear();
         released.clear();
     }
+}
+
+/// Makes the copies that are owed, now that all else has left (TM-45).
+#[inline(never)]
+fn copy(scene: Scene<'_>, lane: &mut Lane, copies: &mut Copies, bytes: &Bytes<'_>) {
+    let Scene { judge, snapshot, ports, now } = scene;
+    let (counters, mut room) = (Arc::clone(&lane.counters), ROOM);
+    let owed = copies.owed();
+    for (place, tapped) in &owed {
+        let frame = bytes.start(*place);
+        judge.copy(snapshot, lane, now, (tapped, frame), &mut room, &mut |copy| {
+            copies.push(&counters, ports, copy);
+        });
+    }
+    copies.flush(&counters, ports);
+    copies.settled(owed);
 }
 
 /// Where the bytes of planned frames are.
@@ -240,8 +267,6 @@ fn send(counters: &Counters, port: &PortState, batch: &[Planned], bytes: &Bytes<
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use palisade_conntrack::Instant;
     use palisade_io::FrameInfo;
 

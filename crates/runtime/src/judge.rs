@@ -1,7 +1,7 @@
 //! What a worker asks of the engine: a narrow view of it, so that the threads can be tested without a policy.
 
 use palisade_conntrack::ConnTotals;
-use palisade_engine::{Counters, Engine, Holding, Lane, Now, Outcome, Received, Released};
+use palisade_engine::{Copied, Counters, Engine, Holding, Lane, Now, Outcome, Received, Released, Tapped};
 use palisade_policy::{PortKey, Snapshot};
 
 /// Decides what becomes of frames. [`Engine`] is the one that Palisade runs with.
@@ -21,6 +21,17 @@ pub trait Judge: Send + Sync {
     /// Judges a fragment that another frame has released (CT-61), as [`Self::process`] does. It was counted as received
     /// when it came in.
     fn resume(&self, snapshot: &Snapshot, lane: &mut Lane, now: Now, fragment: &mut Released) -> Outcome;
+
+    /// Makes the copies that are owed of a frame, as [`Engine::copy`] does.
+    fn copy(
+        &self,
+        snapshot: &Snapshot,
+        lane: &mut Lane,
+        now: Now,
+        owed: (&Tapped, &[u8]),
+        room: &mut u32,
+        emit: &mut dyn FnMut(Copied<'_>),
+    );
 
     /// Reclaims what has expired, at most `budget` entries; returns how many. Drops, and counts, fragments held too long.
     fn advance(&self, counters: &Counters, now: Now, budget: usize) -> usize;
@@ -54,6 +65,18 @@ impl Judge for Engine {
 
     fn resume(&self, snapshot: &Snapshot, lane: &mut Lane, now: Now, fragment: &mut Released) -> Outcome {
         self.resume(snapshot, lane, now, fragment)
+    }
+
+    fn copy(
+        &self,
+        snapshot: &Snapshot,
+        lane: &mut Lane,
+        now: Now,
+        owed: (&Tapped, &[u8]),
+        room: &mut u32,
+        emit: &mut dyn FnMut(Copied<'_>),
+    ) {
+        self.copy(snapshot, lane, now, owed, room, emit);
     }
 
     fn advance(&self, counters: &Counters, now: Now, budget: usize) -> usize {

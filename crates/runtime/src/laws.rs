@@ -37,6 +37,7 @@ pub(crate) fn check(
         sides(counters, holding),
         received(counters, ports),
         sent(counters, ports),
+        copies(counters),
         lives(connections),
         stages(counters),
     ]
@@ -68,7 +69,17 @@ fn received(counters: &CounterValues, ports: &PortValues) -> LawResult {
 }
 
 fn sent(counters: &CounterValues, ports: &PortValues) -> LawResult {
-    LawResult::new("packets delivered = packets sent by ports", counters.delivered, ports.sent.packets)
+    LawResult::new(
+        "packets delivered + copies sent = packets sent by ports",
+        counters.delivered + counters.copies.sent,
+        ports.sent.packets,
+    )
+}
+
+/// Law 1 of mirror copies, which are counted apart.
+fn copies(counters: &CounterValues) -> LawResult {
+    let copies = &counters.copies;
+    LawResult::new("copies made = sent + dropped", copies.made, copies.sent + copies.dropped.total())
 }
 
 /// Law 3.
@@ -142,7 +153,10 @@ mod tests {
         let laws = broken(&counters, &PortValues::default(), &ConnTotals::default());
         assert_eq!(
             laws,
-            ["packets in = packets received by ports", "packets delivered = packets sent by ports"]
+            [
+                "packets in = packets received by ports",
+                "packets delivered + copies sent = packets sent by ports"
+            ]
         );
     }
 

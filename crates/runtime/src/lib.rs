@@ -11,6 +11,7 @@
 
 mod balance;
 mod clock;
+mod copies;
 mod crew;
 mod dataplane;
 mod error;

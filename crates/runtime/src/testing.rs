@@ -11,7 +11,8 @@ use std::{io, thread};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use palisade_conntrack::ConnTotals;
 use palisade_engine::{
-    Consumed, Counters, Delivery, DropReason, Holding, Lane, Now, Outcome, Received, Released, Verdict,
+    Consumed, Copied, Counters, Delivery, DropReason, Holding, Lane, Now, Outcome, Received, Released,
+    Tapped, Verdict,
 };
 use palisade_io::{Burst, Capabilities, FrameInfo, Outgoing, Port, Receive, Transmit, TransmitError};
 use palisade_packet::{IpPacket, MacAddr, Offload, Transport};
@@ -243,7 +244,19 @@ impl Judge for Obedient {
             reply.clear();
             reply.extend_from_slice(frame);
         }
-        Outcome { verdict, packets: 1, reply: answers, released: Vec::new() }
+        Outcome { verdict, packets: 1, reply: answers, tapped: false, released: Vec::new() }
+    }
+
+    fn copy(
+        &self,
+        _: &Snapshot,
+        _: &mut Lane,
+        _: Now,
+        _: (&Tapped, &[u8]),
+        _: &mut u32,
+        _: &mut dyn FnMut(Copied<'_>),
+    ) {
+        unreachable!("nothing is ever tapped")
     }
 
     fn resume(&self, _: &Snapshot, _: &mut Lane, _: Now, _: &mut Released) -> Outcome {

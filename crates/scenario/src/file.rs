@@ -14,6 +14,7 @@ use toml::Table;
 
 use crate::change::Change;
 use crate::conns::Conn;
+use crate::copies::Copy;
 use crate::counters::Count;
 use crate::expect::Expectation;
 use crate::notation::{self, NotationError, PacketSpec};
@@ -107,6 +108,10 @@ pub struct Step {
     pub bytes: Option<Bytes>,
     /// How many packets the receiver's wire carries: segments and fragments count each.
     pub packets: Option<usize>,
+    /// Mirror copies that arrive, all of them, in order at each port: `SESSION > PORT [WORD …]`; absent: there are none.
+    #[serde(default, deserialize_with = "texts")]
+    #[schemars(with = "Vec<String>", inner(regex(pattern = r"^.+ > .+$")))]
+    pub copies: Vec<Copy>,
     /// Whether something goes back to the sender, such as an ICMP error; absent: not looked at.
     pub reply: Option<bool>,
     /// The frame that goes back to the sender: `arp ADDRESS is-at MAC`, `neighbour ADDRESS is-at MAC` (MAC: `router` or the

@@ -107,19 +107,34 @@ impl InProcess {
         seen
     }
 
-    /// Sends on what a frame has released, and what that releases.
-    fn resume(&mut self, lane: usize, released: Vec<Released>) -> Vec<Resumed> {
-        let (mut waiting, mut resumed) = (VecDeque::from(released), Vec::new());
+    /// The copies that are owed of a frame.
+    fn copies(&mut self, lane: usize, outcome: &Outcome, bytes: &[u8]) -> Vec<Arrival> {
+        let (mut copies, now, lane) = (Vec::new(), self.now(), &mut self.lanes[lane]);
+        if let (true, Some(tapped)) = (outcome.tapped, lane.tapped) {
+            let owed = (&tapped, bytes);
+            self.engine.copy(&self.snapshot, lane, now, owed, &mut u32::MAX.clone(), &mut |copy| {
+                self.counters.copied(copy.session, copy.frame.len());
+                let (port, vnet, bytes) = (copy.to, VnetHeader::default(), copy.frame.to_vec());
+                copies.push(Arrival { port, vnet, bytes });
+            });
+        }
+        copies
+    }
+
+    /// Sends on what a frame has released, and what that releases; the copies of all of it.
+    fn resume(&mut self, lane: usize, released: Vec<Released>) -> (Vec<Resumed>, Vec<Arrival>) {
+        let (mut waiting, mut resumed, mut copies) = (VecDeque::from(released), Vec::new(), Vec::new());
         while let Some(mut fragment) = waiting.pop_front() {
             let (now, port, bytes) = (self.now(), fragment.from(), fragment.frame().to_vec());
             let walk = self.engine.explain_released(&self.snapshot, now, &fragment);
             let outcome = self.engine.resume(&self.snapshot, &mut self.lanes[lane], now, &mut fragment);
             let seen = self.see(lane, port, &outcome, fragment.frame());
+            copies.extend(self.copies(lane, &outcome, fragment.frame()));
             waiting.extend(outcome.released);
             let vnet = fragment.received().vnet;
             resumed.push(Resumed { frame: Frame { port, bytes, vnet }, walk, seen });
         }
-        resumed
+        (resumed, copies)
     }
 }
 
@@ -159,7 +174,10 @@ impl Stage for InProcess {
         let (snapshot, worker) = (&self.snapshot, &mut self.lanes[lane]);
         let outcome = self.engine.process(snapshot, worker, now, frame.port, &mut bytes, received(frame));
         let mut seen = self.see(lane, frame.port, &outcome, &bytes);
-        seen.released = self.resume(lane, outcome.released);
+        seen.copies = self.copies(lane, &outcome, &bytes);
+        let (released, copies) = self.resume(lane, outcome.released);
+        seen.released = released;
+        seen.copies.extend(copies);
         Ok(seen)
     }
 
@@ -210,6 +228,11 @@ impl Stage for InProcess {
                     + values.sides.hidden
                     + values.sides.orphaned
                     + self.engine.holding().fragments,
+            },
+            Law {
+                name: "copies made = sent + dropped",
+                left: values.copies.made,
+                right: values.copies.sent + values.copies.dropped.total(),
             },
             Law {
                 name: "rule hits + default denials + related = packets that reached a stage",

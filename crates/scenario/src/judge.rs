@@ -5,6 +5,7 @@ use palisade_packet::{ETHERNET_LEN, MacAddr};
 use palisade_policy::{PortKey, Snapshot};
 
 use crate::answer;
+use crate::copies::{Copy, Opened};
 use crate::expect::{Expectation, names};
 use crate::file::Step;
 use crate::notation::Frame;
@@ -35,6 +36,7 @@ pub(crate) fn packet(
     judgement.unchanged(snapshot, frame, &deliveries);
     judgement.watched(step, snapshot, frame, &deliveries);
     judgement.answered(step, snapshot, &answers);
+    judgement.copied(&step.copies, snapshot, frame, &seen.copies);
     judgement.failures
 }
 
@@ -114,6 +116,25 @@ impl Judgement<'_> {
         if let Some(wanted) = step.packets {
             let seen = wire::count(deliveries.iter().copied());
             self.check(wanted == seen, || format!("{wanted} packets on the wire"), || seen.to_string());
+        }
+    }
+
+    /// Copies keep their order at a port (TM-46); between ports there is none.
+    fn copied(&mut self, wanted: &[Copy], snapshot: &Snapshot, frame: &Frame, seen: &[Arrival]) {
+        let mut wanted: Vec<&Copy> = wanted.iter().collect();
+        let mut seen: Vec<_> = seen.iter().filter_map(|copy| Opened::of(snapshot, copy)).collect();
+        wanted.sort_by_key(|copy| copy.to().to_owned());
+        seen.sort_by_key(|copy| copy.to().to_owned());
+        let told = (0..).zip(&seen).map(|(at, copy)| copy.tell(wanted.get(at).copied(), frame).to_string());
+        let told = told.collect::<Vec<_>>();
+        let said = wanted.iter().map(ToString::to_string).collect::<Vec<_>>();
+        self.check(
+            said == told,
+            || format!("copies: {}", names(&said)),
+            || format!("copies: {}", names(&told)),
+        );
+        for fault in seen.iter().filter_map(|copy| copy.fault(frame)) {
+            self.check(false, || "a copy as RFC 7348 has it".to_owned(), || fault.to_owned());
         }
     }
 
@@ -197,7 +218,7 @@ fn addresses(snapshot: &Snapshot, arrival: &Arrival) -> String {
 }
 
 /// The name of an ENI, or `service` and the name of a service.
-fn name(snapshot: &Snapshot, port: PortKey) -> String {
+pub(crate) fn name(snapshot: &Snapshot, port: PortKey) -> String {
     let found = match port {
         PortKey::Eni(key) => snapshot.eni(key).map(|eni| snapshot.vpc()[eni.index].name.clone()),
         PortKey::Service(key) => snapshot.service(key).map(|service| format!("service {}", service.name)),

@@ -4,6 +4,7 @@
 mod answer;
 mod change;
 mod conns;
+mod copies;
 mod counters;
 mod expect;
 mod file;
@@ -19,6 +20,7 @@ mod wire;
 
 pub use change::Change;
 pub use conns::Conn;
+pub use copies::{Copy, is_copy};
 pub use counters::{Count, Readings};
 pub use expect::{Expectation, Why};
 pub use file::{Packet, Scenario, Step, World};

@@ -154,6 +154,7 @@ impl Step {
             && self.link.is_none()
             && self.bytes.is_none()
             && self.packets.is_none()
+            && self.copies.is_empty()
             && self.reply.is_none()
             && self.answer.is_none();
         match (self.send.is_some(), self.expect.is_some()) {
@@ -162,7 +163,7 @@ impl Step {
             }
             (false, true) => Err("`expect` needs a `send` beside it"),
             (false, false) if !watches => Err(
-                "`released`, `by`, `link`, `bytes`, `packets`, `reply` and `answer` tell of a packet: they need a `send`",
+                "`released`, `by`, `link`, `bytes`, `packets`, `copies`, `reply` and `answer` tell of a packet: they need a `send`",
             ),
             (false, false) if !(acts || self.looks()) => Err(
                 "does nothing; it needs one of: send, change, patch, kill, conns, conns_exact, conns_total, counters",

@@ -29,7 +29,8 @@ pub fn schema() -> Value {
 
 /// Keys of a step that are nothing without others.
 fn needs() -> Value {
-    let told_of_packets = ["expect", "released", "by", "link", "bytes", "packets", "reply", "answer"];
+    let told_of_packets =
+        ["expect", "released", "by", "link", "bytes", "packets", "copies", "reply", "answer"];
     let mut needs: serde_json::Map<_, _> =
         told_of_packets.iter().map(|key| ((*key).to_owned(), json!(["send"]))).collect();
     needs.insert("send".to_owned(), json!(["expect"]));

@@ -76,6 +76,8 @@ pub struct Seen {
     pub held: bool,
     /// Fragments that it released, in this order.
     pub released: Vec<Resumed>,
+    /// Mirror copies of it, and of fragments that it released, in the order of the ports and of their coming.
+    pub copies: Vec<Arrival>,
 }
 
 /// A fragment that was held, and what came of it in the end, or that it is held again.

@@ -13,6 +13,7 @@ use super::key::FlowKey;
 use super::notes::{AclNote, Ground, Notes, SideNote};
 use crate::counters::Counters;
 use crate::ledger::{Ledger, Passage, Times, Why, refusal};
+use crate::mirroring::Taps;
 use crate::outcome::{Link, Now, Verdict, Walked};
 use crate::reason::DropReason;
 use crate::stages::commit::time_outs;
@@ -46,6 +47,7 @@ pub(crate) struct Flow {
     /// The newest generation for which the result is known to hold.
     generation: u64,
     action: Action,
+    taps: Taps,
     a: End,
     b: Option<End>,
     live: Live,
@@ -120,7 +122,7 @@ impl Flow {
         };
         let live = Live { seen: present.now.as_nanos(), ..Live::default() };
         let (key, generation) = (packet.key, present.snapshot.generation());
-        let flow = Self { key, generation, action, a, b, live };
+        let flow = Self { key, generation, action, taps: walked.taps, a, b, live };
         (packet.is_plain || flow.denies_openers(present, packet.ip)).then_some(flow)
     }
 
@@ -140,13 +142,13 @@ impl Flow {
         present: &Present<'_>,
         packet: &Candidate<'_>,
         ledger: &mut Ledger,
-    ) -> Option<Action> {
+    ) -> Option<(Action, Taps)> {
         let serves = self.suits(packet) && self.is_current(present) && self.act(present, packet.ip);
         if !serves {
             return None;
         }
         self.count(present, packet, ledger);
-        Some(self.action)
+        Some((self.action, self.taps))
     }
 
     /// Adds what was counted to the connections, and to the ledger for the ENI at each end.

@@ -32,6 +32,7 @@ pub(crate) use notes::{Notes, Noting};
 
 use crate::counters::Counters;
 use crate::ledger::Ledger;
+use crate::mirroring::Taps;
 use crate::outcome::Now;
 use key::FlowKey;
 use table::{PREFETCHED, Table};
@@ -161,10 +162,10 @@ impl FlowCache {
         present: &Present<'_>,
         packet: &Candidate<'_>,
         ledger: &mut Ledger,
-    ) -> Option<Action> {
-        let action = self.table.find(&packet.key, packet.hash)?.serve(present, packet, ledger)?;
+    ) -> Option<(Action, Taps)> {
+        let served = self.table.find(&packet.key, packet.hash)?.serve(present, packet, ledger)?;
         self.hits += 1;
-        Some(action)
+        Some(served)
     }
 
     /// Keeps a result in the place of what matters less, or of the flow's older one; if everything there matters more it

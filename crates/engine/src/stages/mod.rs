@@ -7,6 +7,7 @@ pub(crate) mod destination;
 pub(crate) mod fragments;
 pub(crate) mod group;
 pub(crate) mod link;
+pub(crate) mod mirror;
 pub(crate) mod mtu;
 pub(crate) mod revocation;
 pub(crate) mod service;

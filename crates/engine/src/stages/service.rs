@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use palisade_packet::{Body, IpPacket, MacAddr};
+use palisade_packet::{Body, Direction, IpPacket, MacAddr};
 use palisade_policy::{CompiledEni, CompiledService, PortKey, Reserved, ServiceKey};
 
 use crate::end::{End, Step};
@@ -13,7 +13,7 @@ use crate::intake::{Inbound, sane};
 use crate::outcome::Link;
 use crate::reason::DropReason;
 use crate::stages::link::Speaker;
-use crate::stages::mtu;
+use crate::stages::{mirror, mtu};
 use crate::walk::Context;
 use crate::witness::{Event, Witness};
 
@@ -21,9 +21,9 @@ use crate::witness::{Event, Witness};
 pub(crate) const FABRIC_MAC: MacAddr = MacAddr([0x02, 0x50, 0x41, 0x4c, 0x00, 0x01]);
 
 /// Ends the journey of a guest's packet to a reserved address: at the service, or nowhere (RES-5).
-pub(crate) fn from_guest<W: Witness>(
-    cx: &mut Context<'_, W>,
-    a: &CompiledEni,
+pub(crate) fn from_guest<'s, W: Witness>(
+    cx: &mut Context<'s, W>,
+    a: &'s CompiledEni,
     inbound: &Inbound<'_>,
     ip: &IpPacket,
 ) -> Step<()> {
@@ -38,6 +38,7 @@ pub(crate) fn from_guest<W: Witness>(
     }
     sane(ip)?;
     cx.witness.saw(Event::ServicePath { service: &service.name });
+    mirror::tap_service(cx, a, Direction::Egress, ip);
     let fragment = mtu::to_service(cx, a, inbound)?;
     let link = Link { source: Some(FABRIC_MAC), destination: service.mac };
     Err(End::Deliver(PortKey::Service(service.key), link, fragment))
@@ -73,6 +74,7 @@ pub(crate) fn from_service<W: Witness>(
     cx.witness.saw(Event::ServicePath { service: &service.name });
     let fragment = mtu::from_service(cx, b, inbound)?;
     let link = Link { source: Some(cx.snapshot.subnet(b.subnet).router_mac), destination: b.mac };
+    mirror::tap_service(cx, b, Direction::Ingress, ip);
     Ok(End::Deliver(PortKey::Eni(b.key), link, fragment))
 }
 

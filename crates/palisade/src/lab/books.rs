@@ -44,6 +44,7 @@ impl Books {
             reasons: reasons.collect(),
             held: notes.held > 0 && books_balance,
             released,
+            copies: Vec::new(),
         }
     }
 

@@ -19,7 +19,7 @@ use palisade_policy::model::Daemon as DaemonSettings;
 use palisade_policy::{CompiledEni, RuleSlot, Snapshot, draft};
 use palisade_runtime::{Clock, ClockHand};
 use palisade_scenario::notation::Frame;
-use palisade_scenario::{Arrival, Halt, Law, Readings, Seen, Stage, same_packet};
+use palisade_scenario::{Arrival, Halt, Law, Readings, Seen, Stage, is_copy, same_packet};
 use toml::Table;
 
 use super::Lab;
@@ -156,8 +156,10 @@ impl Stage for LabStage {
         self.settle()?;
         let books = Books::of(&self.daemon.dataplane().status());
         let before = std::mem::replace(&mut self.books, books);
-        let arrivals = self.arrivals()?;
-        let seen = before.seen(&self.books, arrivals, self.witness.take());
+        let snapshot = self.snapshot();
+        let arrivals = self.arrivals()?.into_iter();
+        let (copies, arrivals) = arrivals.partition(|arrival| is_copy(&snapshot, arrival));
+        let seen = Seen { copies, ..before.seen(&self.books, arrivals, self.witness.take()) };
         self.silence()?;
         match heard.is_empty() {
             true => Err(failed(&"the frame did not come out of the guest's device")),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use palisade_conntrack::ConnTotals;
 use palisade_engine::{
-    Counters, Engine, Explanation, Holding, Lane, Now, Outcome, Received, Released, Verdict,
+    Copied, Counters, Engine, Explanation, Holding, Lane, Now, Outcome, Received, Released, Tapped, Verdict,
 };
 use palisade_policy::{PortKey, Snapshot};
 use palisade_runtime::Judge;
@@ -76,6 +76,18 @@ impl Judge for Witness {
         let (frame, verdict) = (Frame { port, bytes, vnet }, outcome.verdict);
         self.notes().resumed.push(Resumption { frame, walk, verdict });
         outcome
+    }
+
+    fn copy(
+        &self,
+        snapshot: &Snapshot,
+        lane: &mut Lane,
+        now: Now,
+        owed: (&Tapped, &[u8]),
+        room: &mut u32,
+        emit: &mut dyn FnMut(Copied<'_>),
+    ) {
+        self.engine.copy(snapshot, lane, now, owed, room, emit);
     }
 
     fn advance(&self, counters: &Counters, now: Now, budget: usize) -> usize {

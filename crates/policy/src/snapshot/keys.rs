@@ -16,6 +16,10 @@ pub struct InstanceKey(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ServiceKey(pub u32);
 
+/// A mirror session, known by its id; as stable as an [`EniKey`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MirrorKey(pub u32);
+
 /// Whoever has a port.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum PortKey {
@@ -31,6 +35,7 @@ pub(super) struct Keys {
     enis: KeyList,
     instances: KeyList,
     services: KeyList,
+    mirror_sessions: KeyList,
 }
 
 impl Keys {
@@ -49,6 +54,10 @@ impl Keys {
                 |vpc| vpc.services.iter().map(|it| it.name.as_str()).collect(),
                 |keys| &keys.services,
             ),
+            mirror_sessions: list(
+                |vpc| vpc.mirror_sessions.iter().map(|it| it.id.as_str()).collect(),
+                |keys| &keys.mirror_sessions,
+            ),
         }
     }
 
@@ -62,6 +71,10 @@ impl Keys {
 
     pub(super) fn service(&self, at: usize) -> ServiceKey {
         ServiceKey(self.services.keys[at])
+    }
+
+    pub(super) fn mirror_session(&self, at: usize) -> MirrorKey {
+        MirrorKey(self.mirror_sessions.keys[at])
     }
 }
 

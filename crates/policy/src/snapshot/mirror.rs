@@ -1,10 +1,11 @@
 //! What is copied of one ENI's packets, and where to.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU16;
 
 use palisade_packet::{Direction, IpPacket, Transport};
 
-use super::keys::{EniKey, Keys, ServiceKey};
+use super::keys::{EniKey, Keys, MirrorKey, ServiceKey};
 use crate::model::{
     EniIndex, MirrorAction, MirrorFilter, MirrorRule, MirrorSessionIndex, MirrorTargetAt, RuleNumber, Vpc,
 };
@@ -17,13 +18,15 @@ pub struct MirrorPlan {
     indices: Box<[MirrorSessionIndex]>,
 }
 
-/// The session that copies a packet: its place in the plan of the ENI, which holds as long as the ENI's stamp does.
+/// The session that copies a packet: its place in the plan of the ENI, from 1, which holds as long as the ENI's stamp does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct MirrorChoice(u16);
+pub struct MirrorChoice(NonZeroU16);
 
 /// A session, as copying needs it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CompiledMirror {
+    /// The same over generations: what counters know it by.
+    pub key: MirrorKey,
     /// `tms-…`.
     pub id: String,
     /// VXLAN network identifier, 24 bits.
@@ -58,9 +61,10 @@ impl MirrorPlan {
             return None;
         }
         mine.sort_by_key(|(_, session)| session.number);
-        let compile = |(_, session): &(_, &crate::model::MirrorSession)| {
+        let compile = |(index, session): &(MirrorSessionIndex, &crate::model::MirrorSession)| {
             let (to, destination) = receiver(vpc, keys, vpc[session.target].at);
             CompiledMirror {
+                key: keys.mirror_session(index.0),
                 id: session.id.clone(),
                 vni: session.vni,
                 packet_length: session.packet_length,
@@ -90,14 +94,19 @@ impl MirrorPlan {
             }
         };
         let at = self.sessions.iter().position(accepts)?;
-        u16::try_from(at).ok().map(MirrorChoice)
+        u16::try_from(at + 1).ok().and_then(NonZeroU16::new).map(MirrorChoice)
     }
 
     /// The chosen session.
     #[must_use]
     pub fn session(&self, choice: MirrorChoice) -> Option<(&CompiledMirror, MirrorSessionIndex)> {
-        let at = usize::from(choice.0);
+        let at = usize::from(choice.0.get()) - 1;
         Some((self.sessions.get(at)?, *self.indices.get(at)?))
+    }
+
+    /// Every session, in their order.
+    pub fn sessions(&self) -> impl Iterator<Item = (&CompiledMirror, MirrorSessionIndex)> {
+        self.sessions.iter().zip(self.indices.iter().copied())
     }
 
     /// Whether the same packets are copied to the same places.

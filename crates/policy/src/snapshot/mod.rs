@@ -20,14 +20,14 @@ use std::net::IpAddr;
 use palisade_packet::MacAddr;
 
 pub use compiled::{CompiledEni, CompiledService, CompiledSubnet};
-pub use keys::{EniKey, InstanceKey, PortKey, ServiceKey};
+pub use keys::{EniKey, InstanceKey, MirrorKey, PortKey, ServiceKey};
 pub use mirror::{CompiledMirror, MirrorChoice, MirrorPlan, MirrorTo};
 pub use names::{RuleName, RuleSlot};
 pub use reserved::Reserved;
 pub use rule_sets::{RuleOwner, RuleSet};
 
 use crate::classifier::{ClassifierSize, ResolvedGroup};
-use crate::model::{GroupIndex, PrefixListIndex, Revocation, SubnetIndex, Vpc};
+use crate::model::{GroupIndex, MirrorSessionIndex, PrefixListIndex, Revocation, SubnetIndex, Vpc};
 use lookup::Lookup;
 use policy::Policy;
 use reserved::Blocks;
@@ -152,6 +152,18 @@ impl Snapshot {
             IpAddr::V4(v4) => self.vpc.cidr_blocks.iter().any(|block| block.contains(&v4)),
             IpAddr::V6(v6) => self.vpc.ipv6_cidr_blocks.iter().any(|block| block.contains(&v6)),
         }
+    }
+
+    /// Whether the Amazon resolver answers at `address`: base + 2 of the VPC, or one of the two link-local ones (TM-26).
+    #[must_use]
+    pub fn is_resolver(&self, address: IpAddr) -> bool {
+        self.dns == Some(address) || reserved::RESOLVERS.contains(&address)
+    }
+
+    /// The key of a mirror session of this generation: the index must come from it.
+    #[must_use]
+    pub fn mirror_key(&self, session: MirrorSessionIndex) -> MirrorKey {
+        self.keys.mirror_session(session.0)
     }
 
     /// What becomes of tracked connections that the rules no longer admit.

@@ -18,6 +18,12 @@ pub enum Reserved {
     Unserved,
 }
 
+/// Where the resolver answers beside base + 2 of the VPC (RES-16, RES-20v6).
+pub(super) const RESOLVERS: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 253)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0253)),
+];
+
 /// How many addresses at the start of a subnet are reserved and exempt.
 const FIRST: u32 = 4;
 
