@@ -12,6 +12,8 @@
 //! acl.NAME.DIRECTION.NUMBER|*                         packets that an entry, or the end of the list, decided
 //! connections.created|alive|expired|closed|removed|revoked    connection entries; revoked: of those removed
 //! eni.NAME.conntrack_allowance_exceeded               packets that the tracking allowance refused at an ENI (CT-71)
+//! mirror.SESSION.packets|bytes|dropped, mirror.SESSION.dropped.REASON    copies of a mirror session; bytes: of the frames
+//!                                                     that carry them
 //! instance.NAME.conntrack_allowance_available         entries that the instance may still open (CT-71)
 //!
 //! STAGE      security-group or network-acl
@@ -25,9 +27,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use palisade_conntrack::ConnTotals;
-use palisade_engine::{Consumed, CounterValues, DropReason, Stage, StageValues};
+use palisade_engine::{Consumed, CounterValues, DropReason, SessionValues, Stage, StageValues};
 use palisade_packet::Direction;
-use palisade_policy::{CompiledEni, EniKey, InstanceKey, RuleName, RuleSlot, Snapshot};
+use palisade_policy::model::MirrorSessionIndex;
+use palisade_policy::{CompiledEni, EniKey, InstanceKey, MirrorKey, RuleName, RuleSlot, Snapshot};
 
 /// What a counter must show.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,6 +62,15 @@ enum Counter {
     Connections(Life),
     Exceeded(String),
     Available(String),
+    Mirror(String, Copied),
+}
+
+/// What is counted of the copies of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Copied {
+    Packets,
+    Bytes,
+    Dropped(Option<DropReason>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,6 +105,8 @@ pub struct Readings {
     pub exceeded: BTreeMap<EniKey, u64>,
     /// Entries that each instance may still open.
     pub available: BTreeMap<InstanceKey, u32>,
+    /// Copies, by session.
+    pub copies: BTreeMap<MirrorKey, SessionValues>,
 }
 
 impl Count {
@@ -151,6 +165,15 @@ impl Counter {
                 let eni = snapshot.enis().iter().find(at)?;
                 readings.available.get(&eni.instance).copied().unwrap_or_default().into()
             }
+            Self::Mirror(session, part) => {
+                let sessions = (0..).map(MirrorSessionIndex).zip(&snapshot.vpc().mirror_sessions);
+                let (index, _) = sessions.into_iter().find(|(_, known)| known.name == *session)?;
+                readings
+                    .copies
+                    .get(&snapshot.mirror_key(index))
+                    .map(|values| part.of(values))
+                    .unwrap_or_default()
+            }
         })
     }
 }
@@ -190,6 +213,17 @@ impl Part {
             Self::Reached => stage.reached,
             Self::Default => stage.by_default,
             Self::Related => stage.related,
+        }
+    }
+}
+
+impl Copied {
+    fn of(self, values: &SessionValues) -> u64 {
+        match self {
+            Self::Packets => values.packets,
+            Self::Bytes => values.bytes,
+            Self::Dropped(None) => values.dropped.total(),
+            Self::Dropped(Some(reason)) => values.dropped_for(reason),
         }
     }
 }
@@ -242,6 +276,7 @@ impl FromStr for Counter {
             ("connections", life) => {
                 LIVES.iter().find(|(name, _)| *name == life).map(|(_, life)| Self::Connections(*life))
             }
+            ("mirror", rest) => copies(rest),
             ("eni", rest) => rest.strip_suffix(EXCEEDED).map(|name| Self::Exceeded(name.to_owned())),
             ("instance", rest) => rest.strip_suffix(AVAILABLE).map(|name| Self::Available(name.to_owned())),
             _ => None,
@@ -255,6 +290,7 @@ const AVAILABLE: &str = ".conntrack_allowance_available";
 const NAMES: &str = "received, delivered, generated, held, dropped, dropped.REASON, consumed, consumed.WHAT, \
                      security-group|network-acl.ingress|egress.reached|default|related, rule.sgr-ID, \
                      acl.NAME.ingress|egress.NUMBER|*, connections.created|alive|expired|closed|removed|revoked, \
+                     mirror.SESSION.packets|bytes|dropped, mirror.SESSION.dropped.REASON, \
                      eni.NAME.conntrack_allowance_exceeded, instance.NAME.conntrack_allowance_available";
 const PARTS: [(&str, Part); 3] =
     [("reached", Part::Reached), ("default", Part::Default), ("related", Part::Related)];
@@ -278,6 +314,18 @@ fn entry(text: &str) -> Option<Counter> {
     let (acl, way) = rest.rsplit_once('.')?;
     let number = if number == "*" { None } else { Some(number.parse().ok()?) };
     Some(Counter::Entry { acl: acl.to_owned(), direction: direction(way)?, number })
+}
+
+fn copies(text: &str) -> Option<Counter> {
+    let (session, part) = text.split_once('.')?;
+    let part = match part.split_once('.') {
+        None if part == "packets" => Copied::Packets,
+        None if part == "bytes" => Copied::Bytes,
+        None if part == "dropped" => Copied::Dropped(None),
+        Some(("dropped", reason)) => Copied::Dropped(Some(DropReason::named(reason)?)),
+        _ => return None,
+    };
+    Some(Counter::Mirror(session.to_owned(), part))
 }
 
 fn direction(text: &str) -> Option<Direction> {

@@ -199,6 +199,7 @@ impl Stage for InProcess {
             rules: slots.map(|slot| self.counters.rule_hits(RuleSlot(slot))).collect(),
             exceeded: enis.iter().map(|eni| (eni.key, self.counters.allowance_exceeded(eni.key))).collect(),
             available: enis.iter().map(|eni| (eni.instance, available(eni))).collect(),
+            copies: self.snapshot.mirror_keys().map(|key| (key, self.counters.copies_of(key))).collect(),
         }
     }
 

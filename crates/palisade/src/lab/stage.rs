@@ -187,6 +187,7 @@ impl Stage for LabStage {
             rules: slots.map(|slot| dataplane.rule_hits(RuleSlot(slot))).collect(),
             exceeded: snapshot.enis().iter().map(exceeded).collect(),
             available: snapshot.enis().iter().map(available).collect(),
+            copies: snapshot.mirror_keys().map(|key| (key, dataplane.copies_of(key))).collect(),
         }
     }
 

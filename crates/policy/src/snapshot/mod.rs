@@ -166,6 +166,11 @@ impl Snapshot {
         self.keys.mirror_session(session.0)
     }
 
+    /// The keys of all mirror sessions, in the order of [`Vpc::mirror_sessions`].
+    pub fn mirror_keys(&self) -> impl Iterator<Item = MirrorKey> {
+        (0..self.vpc.mirror_sessions.len()).map(|at| self.keys.mirror_session(at))
+    }
+
     /// What becomes of tracked connections that the rules no longer admit.
     #[must_use]
     pub fn revocation(&self) -> Revocation {
