@@ -24,12 +24,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SPEC, CORPUS, PAGE = ROOT / "docs/spec", ROOT / "tests/scenarios", ROOT / "docs/conformance.md"
 REASONS = SPEC / "not-shown.toml"
-CHAPTERS = ("security-groups", "connection-tracking", "network-acls", "reserved-addresses", "routing", "flow-logs")
+CHAPTERS = ("security-groups", "connection-tracking", "network-acls", "reserved-addresses", "routing", "flow-logs",
+            "traffic-mirroring")
 
-NUMBER = r"(?:SG|CT|NACL|RES|RT|FL)-\d+(?:[a-z]\d?)?"
+NUMBER = r"(?:SG|CT|NACL|RES|RT|FL|TM)-\d+(?:[a-z]\d?)?"
 STATEMENT = re.compile(rf"(?:- |\| )({NUMBER})(?= )(.*)")
 CITED = re.compile(rf"\b{NUMBER}\b")
-CITED_IN_NAME = re.compile(r"(?<![a-z])(sg|ct|nacl|res|rt|fl)_(\d+[a-z]?\d?)(?![a-z0-9])")
+CITED_IN_NAME = re.compile(r"(?<![a-z])(sg|ct|nacl|res|rt|fl|tm)_(\d+[a-z]?\d?)(?![a-z0-9])")
 TEST = re.compile(r"#\[(?:tokio::)?test\b[^\]]*\]\s*(?:#\[[^\]]*\]\s*)*(?:async )?fn (\w+)")
 COMMENT = re.compile(r"(?:[ ]*//[^\n]*\n)*\Z")
 WIDTH = 110  # characters of a statement that are shown

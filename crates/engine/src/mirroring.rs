@@ -28,7 +28,7 @@ pub struct Taps {
 impl Taps {
     /// Whether nobody copies the packet.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub const fn is_empty(self) -> bool {
         self.egress.is_none() && self.ingress.is_none()
     }
 }
@@ -158,7 +158,7 @@ impl Wire<'_> {
             let packet = IpPacket { ip_len, ..*packet };
             // What cannot be fragmented is not delivered either.
             let _ = fragment_ipv4(whole, &packet, mtu, fragment, &mut |frame| {
-                emit(Unsealed { frame, addresses })
+                emit(Unsealed { frame, addresses });
             });
         });
     }

@@ -32,6 +32,8 @@ mod engine_tests;
 #[cfg(test)]
 mod fragment_tests;
 #[cfg(test)]
+mod mirror_tests;
+#[cfg(test)]
 mod testing;
 
 pub use clock::{Clock, ClockHand};

@@ -12,7 +12,7 @@
 //! create KIND:NAME { KEY = VALUE, … }                 a new object, in TOML
 //! delete KIND:NAME                                    an object, with everything in it
 //!
-//! KIND  sg, acl, pl, eni, subnet, instance or service; or the name of the table in a configuration file
+//! KIND  sg, acl, pl, eni, subnet, instance, service, tmt, tmf or tms; or the name of the table in a configuration file
 //! ```
 //!
 //! A name is one word here; objects whose names have spaces are changed with `patch`.
@@ -43,7 +43,7 @@ struct Kind {
     table: &'static str,
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 10] = [
     Kind { word: "sg", table: "security_group" },
     Kind { word: "acl", table: "network_acl" },
     Kind { word: "pl", table: "prefix_list" },
@@ -51,6 +51,9 @@ const KINDS: [Kind; 7] = [
     Kind { word: "subnet", table: "subnet" },
     Kind { word: "instance", table: "instance" },
     Kind { word: "service", table: "service" },
+    Kind { word: "tmt", table: "mirror_target" },
+    Kind { word: "tmf", table: "mirror_filter" },
+    Kind { word: "tms", table: "mirror_session" },
 ];
 
 /// What is done to the object.

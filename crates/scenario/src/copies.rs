@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use palisade_packet::{Body, ETHERNET_LEN, IpPacket, MacAddr, Transport, VnetHeader, checksum, parse};
 use palisade_policy::model::MirrorSession;
-use palisade_policy::{CompiledMirror, MirrorTo, PortKey, Snapshot};
+use palisade_policy::{MirrorTo, PortKey, Snapshot};
 
 use crate::answer;
 use crate::notation::Frame;
@@ -65,8 +65,7 @@ impl<'a> Opened<'a> {
         let Transport::Udp { source: port, destination: PORT } = ip.transport else { return None };
         let (header, inner) = (bytes.get(VXLAN..INNER)?, bytes.get(INNER..)?);
         let vni = u32::from_be_bytes([0, header[4], header[5], header[6]]);
-        let (compiled, session) = session(snapshot, arrival.port, &ip, vni)?;
-        debug_assert_eq!(compiled.vni, vni);
+        let session = session(snapshot, arrival.port, &ip, vni)?;
         Some(Self {
             session: session.name.clone(),
             to: name(snapshot, arrival.port),
@@ -121,15 +120,10 @@ impl Copy {
 }
 
 /// The session whose copies look so and arrive there.
-fn session<'s>(
-    snapshot: &'s Snapshot,
-    at: PortKey,
-    ip: &IpPacket,
-    vni: u32,
-) -> Option<(&'s CompiledMirror, &'s MirrorSession)> {
+fn session<'s>(snapshot: &'s Snapshot, at: PortKey, ip: &IpPacket, vni: u32) -> Option<&'s MirrorSession> {
     let plans = snapshot.enis().iter().filter_map(|eni| eni.mirror.as_ref());
     let mut sessions = plans.flat_map(|plan| plan.sessions());
-    let (found, index) = sessions.find(|(session, _)| {
+    let (_, index) = sessions.find(|(session, _)| {
         let to = match session.to {
             MirrorTo::Eni(key) => PortKey::Eni(key),
             MirrorTo::Service(key) => PortKey::Service(key),
@@ -138,7 +132,7 @@ fn session<'s>(
             && ip.source == std::net::IpAddr::V4(session.source)
             && ip.destination == std::net::IpAddr::V4(session.destination)
     })?;
-    Some((found, &snapshot.vpc()[index]))
+    Some(&snapshot.vpc()[index])
 }
 
 /// TM-32, TM-33, TM-34.
@@ -177,12 +171,13 @@ impl FromStr for Copy {
         const FORM: &str = "`SESSION > PORT [vni N] [outer ADDRESS ADDRESS] [outer-link FROM TO] [link FROM TO] [len N] [same] [first N]`";
         let mut words = text.split_whitespace();
         let mut read = || {
-            let mut copy = Self { session: words.next()?.to_owned(), ..Self::default() };
+            let session = words.next()?.to_owned();
             (words.next()? == ">").then_some(())?;
-            copy.to = words.next()?.to_owned();
-            if copy.to == "service" {
-                copy.to = format!("service {}", words.next()?);
-            }
+            let to = match words.next()? {
+                "service" => format!("service {}", words.next()?),
+                eni => eni.to_owned(),
+            };
+            let mut copy = Self { session, to, ..Self::default() };
             while let Some(word) = words.next() {
                 let mut pair = || Some((words.next()?.to_owned(), words.next()?.to_owned()));
                 match word {

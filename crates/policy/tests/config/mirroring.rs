@@ -67,6 +67,7 @@ fn vni(text: &str, direction: Direction, packet: &IpPacket, amazon_dns: bool) ->
     plan.session(choice).map(|(session, _)| session.vni)
 }
 
+/// TM-2, TM-5
 #[test]
 fn sessions_know_their_ends() {
     let text = mirrored(&[(ALL, "")], "")
@@ -173,6 +174,7 @@ fn tm_47_a_change_restamps_the_source_and_nobody_else() {
     assert_eq!([&first, &same, &changed, &gone].map(|snapshot| stamps(snapshot, "ids")), [1; 4]);
 }
 
+/// TM-1, TM-5, TM-6, TM-7, TM-9
 #[test]
 fn faults_of_targets_and_sessions() {
     let session = |more: &str| mirrored(&[(ALL, "")], "") + more;
@@ -227,6 +229,7 @@ fn faults_of_targets_and_sessions() {
     }
 }
 
+/// TM-2, TM-3, TM-4
 #[test]
 fn faults_of_filters() {
     for (rule, code, place) in [
