@@ -11,13 +11,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::check;
-use crate::cli::{Action, Client, Conns, Explain, Format, Kill, Reload, Rules, Status};
+use crate::cli::{Action, Client, Conns, Explain, Format, Kill, Mirror, MirrorAction, Reload, Rules, Status};
 use crate::control::client::{self, AskError};
 use crate::control::protocol::{Code, ConnsRequest, KillRequest, Refusal, Request};
 use crate::daemon::{self, NOTATION_HELP};
 use crate::failure::{Exit, Failure};
 use crate::report::conns::{ConnsReport, KillReport};
 use crate::report::explain::ExplainReport;
+use crate::report::mirror::MirrorReport;
 use crate::report::reload::ReloadReport;
 use crate::report::rules::RulesReport;
 use crate::report::status::StatusReport;
@@ -69,6 +70,12 @@ fn kill(screen: &mut Screen, request: &Conns, what: &Kill) -> io::Result<Exit> {
 /// `palisade rules`.
 pub(crate) fn rules(screen: &mut Screen, request: &Rules) -> io::Result<Exit> {
     ask(screen, &request.client, &Request::Rules {}, RulesReport::write)
+}
+
+/// `palisade mirror status`.
+pub(crate) fn mirror(screen: &mut Screen, request: &Mirror) -> io::Result<Exit> {
+    let MirrorAction::Status(request) = &request.action;
+    ask(screen, &request.client, &Request::Mirror {}, MirrorReport::write)
 }
 
 /// `palisade reload`.

@@ -88,6 +88,7 @@ pub(crate) enum Command {
     Status(Status),
     Conns(Conns),
     Rules(Rules),
+    Mirror(Mirror),
     Explain(Explain),
     Flows(Flows),
     Reload(Reload),
@@ -237,6 +238,24 @@ pub(crate) struct Status {
 pub(crate) struct Rules {
     #[command(flatten)]
     pub(crate) client: Client,
+}
+
+/// Look at traffic mirroring
+#[derive(Debug, Args)]
+pub(crate) struct Mirror {
+    #[command(subcommand)]
+    pub(crate) action: MirrorAction,
+}
+
+/// What is looked at.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MirrorAction {
+    /// List mirror sessions with packets, bytes and drops
+    ///
+    /// Packets and bytes are those of the copies that were sent, bytes with their envelope. Copies are dropped where the
+    /// filters on the way to the target refuse them, where its device takes no more, and, as `mirror-queue`, where more are
+    /// owed at a time than may delay the next packets. All counts go on over reloads, as long as a session keeps its id.
+    Status(Status),
 }
 
 /// Tell what would happen to a packet, stage by stage, and which rule decides

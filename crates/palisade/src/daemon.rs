@@ -25,6 +25,7 @@ use palisade_scenario::notation::{self, NotationError};
 use crate::control::protocol::{Code, Refusal, Request};
 use crate::control::server::Backend;
 use crate::report::explain::ExplainReport;
+use crate::report::mirror::MirrorReport;
 use crate::report::rules::RulesReport;
 use crate::report::status::{Allowance, Connections, PortReport, StatusReport};
 use crate::report::totals::TotalsReport;
@@ -107,6 +108,11 @@ impl Daemon {
         RulesReport::new(&self.dataplane.snapshot(), |slot| self.dataplane.rule_hits(slot))
     }
 
+    /// Mirror sessions.
+    fn mirror(&self) -> MirrorReport {
+        MirrorReport::new(&self.dataplane.snapshot(), |session| self.dataplane.copies_of(session))
+    }
+
     /// What would happen to a packet.
     ///
     /// # Errors
@@ -165,6 +171,7 @@ impl Backend for Daemon {
             Request::Conns(request) => serde_json::to_string(&self.conns(&request)?),
             Request::KillConns(request) => serde_json::to_string(&self.kill(&request)?),
             Request::Rules {} => serde_json::to_string(&self.rules()),
+            Request::Mirror {} => serde_json::to_string(&self.mirror()),
             Request::Explain { packet } => serde_json::to_string(&self.explain(&packet)?),
             Request::Reload {} => serde_json::to_string(&self.reload()?),
             Request::Version {} => {

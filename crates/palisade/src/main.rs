@@ -55,6 +55,7 @@ fn execute(screen: &mut Screen, color: When, command: Command) -> io::Result<Exi
         Command::Status(request) => ask::status(screen, &request),
         Command::Conns(request) => ask::conns(screen, &request),
         Command::Rules(request) => ask::rules(screen, &request),
+        Command::Mirror(request) => ask::mirror(screen, &request),
         Command::Explain(request) => ask::explain(screen, &request),
         Command::Flows(request) => flows::flows(screen, &request),
         Command::Reload(request) => ask::reload(screen, &request),

@@ -18,6 +18,8 @@ pub(crate) enum Request {
     KillConns(KillRequest),
     /// Rules in force, and how many packets each decided.
     Rules {},
+    /// Mirror sessions, and what became of their copies.
+    Mirror {},
     /// What would happen to a packet.
     Explain {
         /// The packet, in the notation of `palisade explain`.
@@ -202,20 +204,21 @@ mod tests {
     fn the_documentation_shows_requests_and_answers_that_are() {
         let page = include_str!("../../../../docs/control-socket.md");
         let quoted: Vec<_> = page.split('`').filter(|text| text.starts_with("{\"command\"")).collect();
-        assert!(quoted.len() >= 8, "every command is documented: {quoted:?}");
+        assert!(quoted.len() >= 9, "every command is documented: {quoted:?}");
         for text in quoted {
             assert!(request(text).is_ok(), "{text}");
         }
         let blocks: Vec<_> =
             page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-        let [error, status, conns, kill, rules, explain, reload] = &blocks[..] else {
-            panic!("seven examples: {blocks:?}")
+        let [error, status, conns, kill, rules, mirror, explain, reload] = &blocks[..] else {
+            panic!("eight examples: {blocks:?}")
         };
         assert!(read::<Response<()>>(error.as_bytes()).is_ok());
         assert!(read::<crate::report::status::StatusReport>(status.as_bytes()).is_ok());
         assert!(read::<crate::report::conns::ConnsReport>(conns.as_bytes()).is_ok());
         assert!(read::<crate::report::conns::KillReport>(kill.as_bytes()).is_ok());
         assert!(read::<crate::report::rules::RulesReport>(rules.as_bytes()).is_ok());
+        assert!(read::<crate::report::mirror::MirrorReport>(mirror.as_bytes()).is_ok());
         assert!(read::<crate::report::explain::ExplainReport>(explain.as_bytes()).is_ok());
         assert!(read::<crate::report::reload::ReloadReport>(reload.as_bytes()).is_ok());
     }
@@ -227,6 +230,7 @@ mod tests {
             Request::Conns(ConnsRequest { eni: Some("é".to_owned()), limit: 7, ..ConnsRequest::default() }),
             Request::KillConns(KillRequest { all: true, dry_run: true, limit: 7, ..KillRequest::default() }),
             Request::Rules {},
+            Request::Mirror {},
             Request::Explain { packet: "a\n\"b".to_owned() },
             Request::Reload {},
             Request::Version {},

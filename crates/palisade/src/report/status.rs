@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use palisade_conntrack::ConnTotals;
-use palisade_engine::{Consumed, CounterValues, DropReason, Holding, StageValues};
+use palisade_engine::{Consumed, CopyValues, CounterValues, DropReason, Holding, StageValues};
 use palisade_runtime::{PortValues, Traffic, WorkerStatus};
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +113,19 @@ pub(crate) struct PortDrops {
     pub(crate) refused: u64,
 }
 
+/// What became of mirror copies, of all sessions together.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Copies {
+    /// Owed.
+    pub(crate) made: u64,
+    /// Of them, sent.
+    pub(crate) sent: u64,
+    /// Bytes of the frames they went out in.
+    pub(crate) sent_bytes: u64,
+    /// Of them, dropped, by reason; reasons that did not occur are absent.
+    pub(crate) dropped: BTreeMap<String, u64>,
+}
+
 /// Counters, in packets on the wire.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Counters {
@@ -138,6 +151,9 @@ pub(crate) struct Counters {
     pub(crate) group_ingress: Stage,
     /// Security groups, packets from a guest that no connection covered.
     pub(crate) group_egress: Stage,
+    /// Mirror copies, which are in no other count of packets but those of the filters that judge them.
+    #[serde(default)]
+    pub(crate) copies: Copies,
 }
 
 /// What one stage did in one direction.
@@ -222,6 +238,14 @@ impl From<StageValues> for Stage {
     }
 }
 
+impl From<&CopyValues> for Copies {
+    fn from(values: &CopyValues) -> Self {
+        let CopyValues { made, sent, sent_bytes, ref dropped } = *values;
+        let dropped = DropReason::ALL.map(|reason| (reason.as_str(), dropped.get(reason.index())));
+        Self { made, sent, sent_bytes, dropped: occurring(&dropped) }
+    }
+}
+
 impl From<&CounterValues> for Counters {
     fn from(values: &CounterValues) -> Self {
         let dropped = DropReason::ALL.map(|reason| (reason.as_str(), values.dropped_for(reason)));
@@ -238,6 +262,7 @@ impl From<&CounterValues> for Counters {
             acl_egress: values.acl_egress.into(),
             group_ingress: values.group_ingress.into(),
             group_egress: values.group_egress.into(),
+            copies: (&values.copies).into(),
         }
     }
 }
@@ -356,7 +381,13 @@ impl Counters {
              {consumed} consumed",
             bytes(self.received_bytes),
             bytes(self.delivered_bytes),
-        )
+        )?;
+        let Copies { made, sent, sent_bytes, dropped } = &self.copies;
+        if *made == 0 {
+            return Ok(());
+        }
+        let (sent_bytes, dropped) = (bytes(*sent_bytes), dropped.values().sum::<u64>());
+        writeln!(out, "mirror copies: {made} made, {sent} sent ({sent_bytes}), {dropped} dropped")
     }
 
     /// Writes what was dropped, the most frequent reason first, after an empty line; nothing if nothing was.

@@ -144,9 +144,10 @@ fn the_keys_of_the_json_form_stay() {
     );
     assert_eq!(
         keys(&json["counters"]),
-        "acl_egress acl_ingress consumed delivered delivered_bytes dropped generated group_egress group_ingress received \
-         received_bytes"
+        "acl_egress acl_ingress consumed copies delivered delivered_bytes dropped generated group_egress group_ingress \
+         received received_bytes"
     );
+    assert_eq!(keys(&json["counters"]["copies"]), "dropped made sent sent_bytes");
     assert_eq!(json["counters"]["dropped"]["bad-offload"], 40);
     assert_eq!(keys(&json["connections"]), "alive closed created expired instances limit removed revoked");
     assert_eq!(
