@@ -1,15 +1,18 @@
 //! The whole way from deltas to spools: what the flow-log thread owns.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use palisade_flow::{Delta, Loss};
 use palisade_policy::Snapshot;
+use palisade_policy::flow_log::{Destination, Traffic};
 
 use crate::aggregate::{Aggregator, LINGER, Outlet, Taken};
 use crate::deliver::Courier;
+use crate::description::Description;
 use crate::object::SLOT;
 use crate::record::{Content, Record};
 use crate::spool::{Lost, Spool, Store};
@@ -38,6 +41,7 @@ impl Default for Limits {
 pub struct Collector {
     aggregator: Aggregator,
     outbox: Outbox,
+    credentials: Option<PathBuf>,
 }
 
 /// What has become of a flow log's records.
@@ -67,7 +71,15 @@ impl Collector {
         let directory = directory.into();
         std::fs::create_dir_all(&directory)?;
         let aggregator = Aggregator::new(limits.records);
-        Ok(Self { aggregator, outbox: Outbox { directory, limits, logs: HashMap::new() } })
+        let outbox = Outbox { directory, limits, logs: HashMap::new() };
+        Ok(Self { aggregator, outbox, credentials: None })
+    }
+
+    /// The file of keys for AWS services, if it is not where AWS's SDKs have it.
+    #[must_use]
+    pub fn with_credentials(mut self, file: Option<PathBuf>) -> Self {
+        self.credentials = file;
+        self
     }
 
     /// See [`Aggregator::learn`].
@@ -86,7 +98,7 @@ impl Collector {
             stores.extend(self.outbox.open(log)?);
         }
         self.aggregator.subscribe(logs, now);
-        Ok(stores.into_iter().map(Courier::new).collect())
+        Ok(stores.into_iter().map(|store| self.courier(store)).collect())
     }
 
     /// Who delivers what earlier processes have left of flow logs that there are no longer, and what could not be taken up.
@@ -99,7 +111,7 @@ impl Collector {
         let (mut couriers, mut errors) = (Vec::new(), Vec::new());
         for orphan in Spool::orphans(&self.outbox.directory, &present, self.outbox.limits.spool)? {
             match orphan {
-                Ok(store) => couriers.push(Courier::new(store)),
+                Ok(store) => couriers.push(self.courier(store)),
                 Err(error) => errors.push(error),
             }
         }
@@ -148,6 +160,10 @@ impl Collector {
     pub fn written(&self, log: &str) -> Option<Written> {
         self.outbox.logs.get(log).map(Out::written)
     }
+
+    fn courier(&self, store: Arc<Store>) -> Courier {
+        Courier::new(store, self.credentials.clone())
+    }
 }
 
 /// Spools of the flow logs that are there.
@@ -160,6 +176,8 @@ struct Outbox {
 struct Out {
     log: Arc<FlowLog>,
     spool: Spool,
+    /// Whether the flow log is deleted.
+    ended: bool,
     /// SKIPDATA lines of losses of the spool, by the end of their window and ENI.
     skips: BTreeMap<(u32, String), String>,
     /// Records of flows, and their packets, that were to be written.
@@ -176,7 +194,8 @@ impl Outbox {
             let what = format!("the flow log {} cannot be changed (FL-5)", out.log.id);
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
         }
-        if self.logs.get(&log.id).is_some_and(|out| out.spool.revive()) {
+        if let Some(out) = self.logs.get_mut(&log.id).filter(|out| out.spool.revive()) {
+            out.ended = false;
             return Ok(None);
         }
         let spool = Spool::open(&self.directory, log, self.limits.spool)?;
@@ -184,6 +203,7 @@ impl Outbox {
         let out = Out {
             log: Arc::clone(log),
             spool,
+            ended: false,
             skips: BTreeMap::new(),
             offered: Lost::default(),
             others: 0,
@@ -191,6 +211,17 @@ impl Outbox {
         };
         self.logs.insert(log.id.clone(), out);
         Ok(Some(store))
+    }
+
+    /// The stream of an ENI in the log group of a flow log, if it has one. Flow logs that have the group in common have the
+    /// stream in common, and then it is called after all of them (FL-70).
+    fn stream(&self, log: &FlowLog, eni: &Description) -> Option<String> {
+        let Destination::CloudWatchLogs { .. } = &log.destination else { return None };
+        let others = self.logs.values().filter(|out| !out.ended && out.log.destination == log.destination);
+        let mut sharing = others.filter(|out| out.log.resource.covers(eni));
+        let is_single = sharing.all(|out| out.log.traffic == log.traffic);
+        let traffic = if is_single { log.traffic } else { Traffic::All };
+        Some(format!("{}-{}", eni.eni, traffic.as_str().to_ascii_lowercase()))
     }
 
     fn flush(&mut self) {
@@ -210,8 +241,9 @@ impl Outbox {
 
 impl Outlet for Outbox {
     fn record(&mut self, log: &FlowLog, record: &Record<'_>) {
+        let stream = self.stream(log, record.eni);
         if let Some(out) = self.logs.get_mut(&log.id) {
-            out.write(record);
+            out.write(record, stream.as_deref());
         }
     }
 
@@ -219,13 +251,16 @@ impl Outlet for Outbox {
         if let Some(out) = self.logs.get_mut(&log.id) {
             out.tell_skips();
             out.spool.end();
+            out.ended = true;
         }
     }
 }
 
 impl Out {
-    fn write(&mut self, record: &Record<'_>) {
+    /// Writes a record; behind the name of its stream and its time, where there are streams.
+    fn write(&mut self, record: &Record<'_>, stream: Option<&str>) {
         self.line.clear();
+        push_stream(&mut self.line, stream, record.start);
         record.write(&self.log.format, &mut self.line);
         let packets = match record.content {
             Content::Flow { delta, .. } => Some(delta.packets),
@@ -240,7 +275,7 @@ impl Out {
             None => self.others += u64::from(taken),
         }
         if !taken {
-            self.skip(record);
+            self.skip(record, stream);
         }
     }
 
@@ -257,7 +292,7 @@ impl Out {
     }
 
     /// Remembers to tell that a record of this window was lost.
-    fn skip(&mut self, record: &Record<'_>) {
+    fn skip(&mut self, record: &Record<'_>, stream: Option<&str>) {
         let eni = record.eni;
         let interval = interval_at(self.log.interval, eni);
         let start = match record.content {
@@ -268,6 +303,7 @@ impl Out {
         let key = (end, eni.eni.clone());
         if self.skips.len() < MOST_SKIPS && !self.skips.contains_key(&key) {
             let mut line = String::new();
+            push_stream(&mut line, stream, start);
             Record { eni, start, end, content: Content::SkipData }.write(&self.log.format, &mut line);
             self.skips.insert(key, line);
         }
@@ -287,5 +323,12 @@ impl Out {
     fn seal(&mut self, is_over: impl Fn(u32) -> bool) {
         self.tell_skips();
         self.spool.seal(is_over);
+    }
+}
+
+fn push_stream(line: &mut String, stream: Option<&str>, start: u32) {
+    if let Some(stream) = stream {
+        // Writing to a String cannot fail.
+        let _ = write!(line, "{stream} {start} ");
     }
 }

@@ -6,7 +6,7 @@
 //!                              └─ Snapshot: who is who at the time of a packet
 //! ```
 //!
-//! Nothing here reads a clock: `now`, in Unix seconds, comes in.
+//! Nothing here reads the time of day: `now`, in Unix seconds, comes in.
 #![forbid(unsafe_code)]
 
 mod aggregate;

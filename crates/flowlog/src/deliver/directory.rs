@@ -12,21 +12,26 @@ use crate::spool::{Address, Segment, sync_directory};
 /// Writes a segment as an object. It appears whole, under the same key whenever it is put, or not at all.
 pub(super) fn put(address: &Address, root: &Path, objects: &Objects, segment: &Segment) -> io::Result<()> {
     let hash = segment.hash(&address.spool, &address.log);
-    let key = Key {
-        objects,
-        account: &address.account,
-        region: &address.region,
-        log: &address.log,
-        slot: segment.slot,
-        hash: &hash,
-    };
-    let object = root.join(key.path());
+    let object = root.join(key(address, objects, segment));
     let folder = object.parent().unwrap_or(root);
     fs::create_dir_all(folder)?;
     let draft = folder.join(format!(".{}-{hash}.draft", address.log));
     write(segment, objects, &draft).inspect_err(|_| drop(fs::remove_file(&draft)))?;
     fs::rename(&draft, &object)?;
     sync_directory(&object)
+}
+
+/// The key of a segment's object, the same however often it is asked for.
+pub(super) fn key(address: &Address, objects: &Objects, segment: &Segment) -> String {
+    let key = Key {
+        objects,
+        account: &address.account,
+        region: &address.region,
+        log: &address.log,
+        slot: segment.slot,
+        hash: &segment.hash(&address.spool, &address.log),
+    };
+    key.path()
 }
 
 fn write(segment: &Segment, objects: &Objects, draft: &Path) -> io::Result<()> {

@@ -167,7 +167,9 @@ fn fl_47_an_outage_longer_than_the_spool_is_counted_exactly() {
         }
     }
     let pauses: Vec<_> = attempts.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert_eq!(pauses[..8], [1, 2, 4, 8, 16, 32, 60, 60], "{attempts:?}");
+    for (pause, whole) in pauses.iter().zip([1, 2, 4, 8, 16, 32, 60, 60]) {
+        assert!((whole - whole / 2..=whole).contains(pause), "{attempts:?}");
+    }
     assert!(courier.figures().error.is_some());
     let cut = collector.written(&log.id).unwrap();
     assert!(cut.lost.records > 10 && cut.records > 10, "{cut:?}");

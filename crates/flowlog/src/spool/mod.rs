@@ -19,6 +19,8 @@ pub use segment::Segment;
 pub(crate) use store::sync_directory;
 pub use store::{Address, Store};
 
+use palisade_policy::flow_log::Destination;
+
 use crate::object::{LARGEST, SLOT};
 use crate::subscription::FlowLog;
 use segment::{OPEN, SEALED};
@@ -26,6 +28,13 @@ use store::write_whole;
 
 /// File that holds the number of the next segment.
 const NEXT: &str = "next";
+
+/// What stands before the fields where each record belongs to a stream.
+const STREAM: &str = "log-stream timestamp ";
+
+/// Bytes of text after which a segment is sealed whose destination does not make an object of it: as much as a failure or a
+/// crash may make come again, and as is held in memory at once.
+const LARGEST_PORTION: u64 = 4 << 20;
 
 /// Bytes after which lines are written to the file without being asked.
 const BUFFER: usize = 256 * 1024;
@@ -35,6 +44,8 @@ const BUFFER: usize = 256 * 1024;
 pub struct Spool {
     store: Arc<Store>,
     header: String,
+    /// Bytes of text after which a segment is sealed.
+    largest: u64,
     next: u64,
     files: BTreeMap<u32, Writing>,
     lost: Lost,
@@ -69,8 +80,8 @@ impl Spool {
     /// A file or directory cannot be read or written.
     pub fn open(root: &Path, log: &FlowLog, limit: u64) -> io::Result<Self> {
         let store = Store::open(root, log, limit)?;
-        let mut header = log.format.header();
-        header.push('\n');
+        let streams = matches!(log.destination, Destination::CloudWatchLogs { .. });
+        let header = format!("{}{}\n", if streams { STREAM } else { "" }, log.format.header());
         Self::with(store, header)
     }
 
@@ -98,6 +109,8 @@ impl Spool {
 
     fn with(store: Store, header: String) -> io::Result<Self> {
         let directory = store.directory();
+        let makes_objects = store.address().destination.objects().is_some();
+        let largest = if makes_objects { LARGEST } else { LARGEST_PORTION };
         for left in Segment::list_with(directory, OPEN)? {
             seal_left(directory, &left)?;
         }
@@ -111,6 +124,7 @@ impl Spool {
         Ok(Self {
             store: Arc::new(store),
             header,
+            largest,
             next,
             files: BTreeMap::new(),
             lost: Lost::default(),
@@ -228,7 +242,7 @@ impl Spool {
                 self.error = Some(error.to_string());
             }
         }
-        if writing.written >= LARGEST {
+        if writing.written >= self.largest {
             self.seal_slot(slot);
         }
     }

@@ -104,7 +104,7 @@ fn a_spool_is_of_one_destination() {
     let root = TempDir::new().unwrap();
     drop(spool(&root, 10_000));
     let other = FlowLog {
-        destination: crate::Destination::Lines(crate::LineTarget::Socket("/run/x".into())),
+        destination: Destination::Lines(crate::LineTarget::Socket("/run/x".into())),
         ..log("fl-1")
     };
     let error = Spool::open(root.path(), &other, 10_000).unwrap_err();
