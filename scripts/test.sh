@@ -82,6 +82,7 @@ prepare_unit() {
     need_commands arping ethtool ip nft ping python3 tshark
     need_module flowlogs_reader 5.0.1
     need_module duckdb 2.0.0
+    need_module moto 5.2.5 server,s3,logs,firehose
 }
 
 unit() {
@@ -104,10 +105,11 @@ peers() {
         END { if (well) printf "test result: ok. %d passed; 0 failed\n", ran; exit !well }'
 }
 
-# Published flow logs, read by readers that others wrote.
+# Published flow logs, read by readers that others wrote, and delivered to a server that speaks S3, CloudWatch Logs and Firehose.
 readers() {
     cargo build --quiet --locked -p palisade-flowlog --example publish
     "$TOOLS/venv/bin/python" tests/flowlogs/readers.py target/debug/examples/publish
+    "$TOOLS/venv/bin/python" tests/flowlogs/services.py target/debug/examples/publish "$TOOLS/venv/bin/moto_server"
 }
 
 prepare_fuzz() { :; }

@@ -53,9 +53,9 @@ need_wheel() {
     command -v "$1" >/dev/null || install_wheel "$1" "$2"
 }
 
-# need_module NAME VERSION: the same for a library; programs that use it run with $TOOLS/venv/bin/python.
+# need_module NAME VERSION [EXTRAS]: the same for a library; programs that use it run with $TOOLS/venv/bin/python.
 need_module() {
-    "$TOOLS/venv/bin/python" -c "import $1" 2>/dev/null || install_wheel "$1" "$2"
+    "$TOOLS/venv/bin/python" -c "import $1" 2>/dev/null || install_wheel "$1${3:+[$3]}" "$2"
 }
 
 install_wheel() {

@@ -55,8 +55,8 @@ impl Bench {
         Self { root, log: FlowLog { destination, ..log("fl-0a000001") } }
     }
 
-    fn keys(&self) -> Option<PathBuf> {
-        Some(self.root.path().join("keys"))
+    fn keys(&self) -> PathBuf {
+        self.root.path().join("keys")
     }
 
     /// A courier whose spool holds lines, all sealed.
@@ -66,7 +66,7 @@ impl Bench {
             assert!(spool.append(&line, BEGIN, Some(1)));
         }
         spool.seal(|_| true);
-        Courier::new(Arc::clone(spool.store()), self.keys())
+        Courier::new(Arc::clone(spool.store()), Some(self.keys()))
     }
 }
 
@@ -140,14 +140,14 @@ fn fl_74_what_a_bucket_refuses() {
 fn without_keys_nothing_is_sent() {
     let stub = Stub::new(always(200, ""));
     let bench = Bench::new(to_bucket(&stub));
-    fs::write(bench.keys().unwrap(), "[other]\n").unwrap();
+    fs::write(bench.keys(), "[other]\n").unwrap();
     let mut courier = bench.holding(["2 a\n".to_owned()]);
     assert_eq!(courier.deliver(BEGIN), Round::Failed { again: BEGIN + 1 });
     let told = courier.figures().error.clone().unwrap();
     assert!(told.contains("profile test: there is no such profile"), "{told}");
     assert!(stub.take().is_empty());
     // Keys that come later are found.
-    fs::write(bench.keys().unwrap(), KEYS).unwrap();
+    fs::write(bench.keys(), KEYS).unwrap();
     assert_eq!(courier.deliver(BEGIN + 1), Round::Empty);
 }
 
@@ -244,14 +244,14 @@ fn fl_70_names_of_streams() {
         let bench = Bench::new(to_group(&stub));
         let limits = Limits::default();
         let collector = Collector::new(bench.root.path().join("spool"), limits).unwrap();
-        let mut collector = collector.with_credentials(bench.keys());
+        let mut collector = collector.with_credentials(Some(bench.keys()));
         collector.learn(snapshot(WORLD), BEGIN);
         let logs = traffic.iter().zip(1..).map(|(traffic, number)| {
             let (id, traffic) = (format!("fl-0a00000{number}"), *traffic);
             // One on the VPC, the others on one ENI.
             let resource = Resource::Eni("eni-0a000001".into());
             let resource = if number == 1 { bench.log.resource.clone() } else { resource };
-            Arc::new(FlowLog { id, traffic, resource, ..bench.log.clone() })
+            Arc::new(FlowLog { id, resource, traffic, ..bench.log.clone() })
         });
         let mut couriers = collector.subscribe(logs.collect(), BEGIN).unwrap();
         collector.tick(BEGIN, 100);
@@ -261,7 +261,9 @@ fn fl_70_names_of_streams() {
                 .take(&[Delta { packets: 2, ..packet(eni, Ingress, ("192.0.2.1", "10.0.1.10"), BEGIN) }]);
         }
         collector.tick(BEGIN + 62, 100);
-        couriers.iter_mut().for_each(|courier| assert_eq!(courier.deliver(BEGIN + 62), Round::Empty));
+        for courier in &mut couriers {
+            assert_eq!(courier.deliver(BEGIN + 62), Round::Empty);
+        }
         let mut found = String::new();
         for request in stub.take() {
             let name = request.json()["logStreamName"].as_str().unwrap().to_owned();

@@ -1,0 +1,391 @@
+#!/usr/bin/env python3
+"""Flow logs delivered to S3, CloudWatch Logs and Firehose, as real servers and readers that others wrote see them.
+
+services.py PUBLISH MOTO   runs the example `publish` of palisade-flowlog against the server `moto_server`
+
+A gate stands between the two. It checks every signature against botocore's own computation of it, which the server does not, and
+kills the publisher where a test wants that: behind a request that the server has taken, before the answer.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Callable
+
+import boto3
+import duckdb
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from flowlogs_reader import FlowLogsReader, S3FlowLogsReader
+
+warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "s3cr3t/+=", "AWS_SESSION_TOKEN": "t0ken"}
+HEADER = (
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status"
+)
+# A slot that is over: events must not be old, so the clock of these tests is near that of the machine.
+BEGIN = int(time.time()) // 600 * 600 - 7200
+# Packets of the flows that `publish` makes up in ten minutes, by ENI and action.
+PUBLISHED = Counter({("eni-0a000001", "ACCEPT"): 6, ("eni-0a000002", "ACCEPT"): 2, ("eni-0a000002", "REJECT"): 2})
+PASSED = 0
+
+
+def same(what: str, found: object, expected: object) -> None:
+    """Ends the test unless both are the same."""
+    global PASSED
+    if found != expected:
+        sys.exit(f"{what}:\n  found    {found}\n  expected {expected}\ntest result: FAILED. {PASSED} passed; 1 failed")
+    PASSED += 1
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody has."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Gate:
+    """Between publisher and server."""
+
+    def __init__(self, server: int) -> None:
+        self.port = free_port()
+        self.faults: list[str] = []
+        self.requests: list[str] = []
+        self.taken: Callable[[int], bool] = lambda _: False
+        gate = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_request(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                gate.faults += [f"{self.command} {self.path}: {fault}" for fault in unsigned(self, body)]
+                upstream = http.client.HTTPConnection("127.0.0.1", server, timeout=30)
+                upstream.request(self.command, self.path, body, dict(self.headers))
+                answer = upstream.getresponse()
+                content = answer.read()
+                gate.requests.append(self.headers.get("X-Amz-Target", f"{self.command} {self.path}"))
+                if gate.taken(len(gate.requests)):
+                    self.close_connection = True
+                    return
+                self.send_response(answer.status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_PUT = do_POST = do_GET = do_HEAD = handle_request  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.handler = Handler
+        self.server: ThreadingHTTPServer | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Where the publisher asks."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def open(self) -> None:
+        """Lets requests through."""
+        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), self.handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        """An outage: nobody answers."""
+        if self.server:
+            self.server.shutdown()
+            self.server.server_close()
+            self.server = None
+
+
+def unsigned(request: BaseHTTPRequestHandler, body: bytes) -> list[str]:
+    """What is wrong with the signature of a request."""
+    given = request.headers.get("Authorization", "")
+    fields = dict(part.strip().split("=", 1) for part in given.partition(" ")[2].split(","))
+    _, _, region, service, _ = fields["Credential"].split("/")
+    keys = Credentials(*KEYS.values())
+    auth = (S3SigV4Auth if service == "s3" else SigV4Auth)(keys, service, region)
+    signed = {name: request.headers[name] for name in fields["SignedHeaders"].split(";")}
+    url = f"http://{request.headers['Host']}{request.path}"
+    copy = AWSRequest(method=request.command, url=url, data=body, headers=signed)
+    copy.context["timestamp"] = request.headers["X-Amz-Date"]
+    signature = auth.signature(auth.string_to_sign(copy, auth.canonical_request(copy)), copy)
+    faults = []
+    if signature != fields["Signature"]:
+        faults.append("the signature is not botocore's")
+    if request.headers["X-Amz-Content-SHA256"] != hashlib.sha256(body).hexdigest():
+        faults.append("the hash is not that of the body")
+    if request.headers["X-Amz-Security-Token"] != KEYS["AWS_SESSION_TOKEN"]:
+        faults.append("the token of the session is missing")
+    return faults
+
+
+class Server:
+    """moto_server, and its clients."""
+
+    def __init__(self, program: str) -> None:
+        self.port = free_port()
+        command = [program, "-H", "127.0.0.1", "-p", str(self.port)]
+        quiet = subprocess.DEVNULL
+        self.process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
+        self.s3, self.logs, self.firehose = (self.client(name) for name in ("s3", "logs", "firehose"))
+        self.wait()
+
+    def client(self, name: str):  # noqa: ANN201
+        """A client of boto3."""
+        endpoint = f"http://127.0.0.1:{self.port}"
+        return boto3.client(
+            name, endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
+        )
+
+    def wait(self) -> None:
+        """Until it answers."""
+        for _ in range(200):
+            try:
+                self.ask("GET", "/moto-api/")
+                return
+            except OSError:
+                time.sleep(0.1)
+        sys.exit("moto_server does not answer\ntest result: FAILED. 0 passed; 1 failed")
+
+    def ask(self, method: str, path: str) -> None:
+        """A request to the server itself."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection.request(method, path)
+        connection.getresponse().read()
+
+    def empty(self) -> None:
+        """Nothing but empty buckets and a delivery stream into one of them."""
+        self.ask("POST", "/moto-api/reset")
+        for bucket in ("text", "parquet", "delivered"):
+            self.s3.create_bucket(Bucket=bucket)
+        role = {"RoleARN": "arn:aws:iam::123456789012:role/x", "BucketARN": "arn:aws:s3:::delivered"}
+        self.firehose.create_delivery_stream(DeliveryStreamName="flows", S3DestinationConfiguration=role)
+
+    def objects(self, bucket: str) -> dict[str, bytes]:
+        """Content of every object, by key."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        keys = [it["Key"] for page in pages for it in page.get("Contents", [])]
+        return {key: self.s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+
+    def text_lines(self) -> list[str]:
+        """Records in the objects of text."""
+        texts = [gzip.decompress(content).decode() for content in self.objects("text").values()]
+        assert all(text.startswith(HEADER + "\n") for text in texts)
+        return [line for text in texts for line in text.splitlines()[1:]]
+
+    def events(self) -> dict[str, list[dict]]:
+        """Events of every stream."""
+        if not self.logs.describe_log_groups()["logGroups"]:
+            return {}
+        streams = self.logs.describe_log_streams(logGroupName="flows")["logStreams"]
+        pages = self.logs.get_paginator("filter_log_events")
+        found = {}
+        for name in (stream["logStreamName"] for stream in streams):
+            of_stream = pages.paginate(logGroupName="flows", logStreamNames=[name])
+            found[name] = [event for page in of_stream for event in page["events"]]
+        return found
+
+    def delivered_lines(self) -> list[str]:
+        """Lines that Firehose has put into its bucket."""
+        return b"".join(self.objects("delivered").values()).decode().splitlines()
+
+
+def publisher(program: str, folder: str, gate: Gate, *arguments: object) -> subprocess.Popen:
+    """Starts the example."""
+    command = [program, folder, gate.endpoint, str(BEGIN), *map(str, arguments)]
+    pipe = subprocess.PIPE
+    environment = {**os.environ, **KEYS, "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
+
+
+def told(process: subprocess.Popen) -> dict[str, list[int]]:
+    """Records and packets of each flow log that went to the spool and that were lost."""
+    assert process.stdout
+    lines = iter(process.stdout.readline, "end\n")
+    return {words[0]: [int(word) for word in words[1:]] for words in (line.split() for line in lines)}
+
+
+def go_on(process: subprocess.Popen) -> None:
+    """Lets it deliver."""
+    assert process.stdin
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def packets(lines: list[str]) -> int:
+    """Packets that records tell of."""
+    return sum(int(fields[8]) for fields in (line.split() for line in lines) if fields[13] == "OK")
+
+
+def check_readers(program: str, server: Server, gate: Gate) -> None:
+    """Everything once, read by others."""
+    server.empty()
+    with tempfile.TemporaryDirectory() as folder:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(f"{folder}/lines.sock")
+        listener.listen()
+        lines: list[bytes] = []
+        thread = threading.Thread(target=listen, args=(listener, lines))
+        thread.start()
+        process = publisher(program, folder, gate)
+        same("exit status of the publisher", process.wait(60), 0)
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        published = Path(folder, "read")
+        for key, content in server.objects("parquet").items():
+            path = published / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        base = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
+        table = f"read_parquet('{published}/**/*.parquet', hive_partitioning = false)"
+        sums = f"SELECT interface_id, action, sum(packets) FROM {table} WHERE action IS NOT NULL GROUP BY ALL"
+        same("DuckDB", Counter({row[:2]: int(row[2]) for row in base.execute(sums).fetchall()}), PUBLISHED)
+    same("signatures", gate.faults, [])
+    start = datetime.fromtimestamp(BEGIN, timezone.utc).replace(tzinfo=None)
+    span = {"start_time": start - timedelta(minutes=20), "end_time": start + timedelta(minutes=40)}
+    for bucket in ("text", "parquet"):
+        reader = S3FlowLogsReader(bucket, boto_client=server.s3, raise_on_error=True, **span)
+        same(f"flowlogs_reader in bucket {bucket}", by_eni(reader), PUBLISHED)
+    fields = tuple(HEADER.replace("-", "_").split())
+    reader = FlowLogsReader("flows", boto_client=server.logs, fields=fields, **span)
+    same("flowlogs_reader in the log group", by_eni(reader), PUBLISHED)
+    streams = server.events()
+    same("streams", sorted(streams), ["eni-0a000001-all", "eni-0a000002-all"])
+    times = [(event["timestamp"], int(event["message"].split()[10]) * 1000) for its in streams.values() for event in its]
+    same("times of events", [pair for pair in times if pair[0] != pair[1]], [])
+    # A slot that has just begun is no object yet.
+    over = lambda lines: sorted(line for line in lines if int(line.split()[11]) < BEGIN + 600)  # noqa: E731
+    text = sorted(server.text_lines())
+    same("events and objects", over(event["message"] for its in streams.values() for event in its), text)
+    same("lines of Firehose and objects", over(server.delivered_lines()), text)
+    flows = [json.loads(line) for line in b"".join(lines).decode().splitlines()]
+    found = Counter()
+    for flow in flows:
+        if flow["log-status"] == "OK":
+            found[flow["interface-id"], flow["action"]] += flow["packets"]
+    same("lines of JSON", found, PUBLISHED)
+
+
+def listen(listener: socket.socket, lines: list[bytes]) -> None:
+    """Reads until the listener is shut."""
+    while True:
+        try:
+            peer, _ = listener.accept()
+        except OSError:
+            return
+        with peer, peer.makefile("rb") as stream:
+            lines.append(stream.read())
+
+
+def by_eni(records) -> Counter:  # noqa: ANN001
+    """Packets by ENI and action."""
+    found = Counter()
+    for it in records:
+        if it.log_status == "OK":
+            found[it.interface_id, it.action] += it.packets
+    return found
+
+
+def check_outage(program: str, server: Server, gate: Gate) -> None:
+    """Nobody answers for longer than the spool lasts: what is there in the end and what is counted as lost make up everything."""
+    server.empty()
+    gate.close()
+    with tempfile.TemporaryDirectory() as folder:
+        process = publisher(program, folder, gate, 20, 60_000)
+        cut = told(process)
+        same("something is lost everywhere", [log for log, it in cut.items() if not it[2] or not it[0]], [])
+        gate.open()
+        go_on(process)
+        end = told(process)
+        same("exit status after the outage", process.wait(120), 0)
+    same("nothing more is lost", {log: it[2:] for log, it in end.items()}, {log: it[2:] for log, it in cut.items()})
+    same("packets", {log: it[1] + it[3] for log, it in end.items()}, {log: 20 * 100 * 2 for log in end})
+    events = [event["message"] for its in server.events().values() for event in its]
+    for log, name, lines in [
+        ("fl-0a000001", "the bucket", server.text_lines()),
+        ("fl-0a000003", "the log group", events),
+        ("fl-0a000004", "Firehose", server.delivered_lines()),
+    ]:
+        same(f"packets in {name}", packets(lines), end[log][1])
+        same(f"no record twice in {name}", [line for line, count in Counter(lines).items() if count > 1], [])
+        skips = sum(line.endswith(" SKIPDATA") for line in lines)
+        # One for each minute that lacks something, the quiet ones at the end included.
+        same(f"losses are told in {name}, {skips} times", 0 < skips <= 26, True)
+    same("signatures", gate.faults, [])
+
+
+def check_kill(program: str, server: Server, gate: Gate, at: int) -> None:
+    """Killed behind the request of a number, before its answer: nothing is missing, and no object is there twice."""
+    server.empty()
+    gate.close()
+    with tempfile.TemporaryDirectory() as folder:
+        process = publisher(program, folder, gate, 12, 1 << 28)
+        cut = told(process)
+        gate.requests.clear()
+
+        def taken(number: int) -> bool:
+            if number == at:
+                process.send_signal(signal.SIGKILL)
+                process.wait(10)
+            return number >= at
+
+        gate.taken = taken
+        gate.open()
+        go_on(process)
+        same(f"killed behind request {at}", process.wait(60), -signal.SIGKILL)
+        gate.taken = lambda _: False
+        process = publisher(program, folder, gate, 0, 1 << 28)
+        told(process)
+        go_on(process)
+        told(process)
+        same("exit status of the next process", process.wait(120), 0)
+    same("nothing was lost before", [it[2:] for it in cut.values()], [[0, 0]] * len(cut))
+    text = server.text_lines()
+    same("packets in the bucket, once", packets(text), cut["fl-0a000001"][1])
+    same("no record twice in the bucket", [line for line, count in Counter(text).items() if count > 1], [])
+    events = [event["message"] for its in server.events().values() for event in its]
+    for name, lines in [("the log group", events), ("Firehose", server.delivered_lines())]:
+        same(f"at least once in {name}", sorted(set(lines) & set(text)), sorted(set(text)))
+    same("signatures", gate.faults, [])
+
+
+def main() -> None:
+    """Starts the server, runs the checks, stops it."""
+    program = sys.argv[1]
+    server = Server(sys.argv[2])
+    try:
+        gate = Gate(server.port)
+        gate.open()
+        check_readers(program, server, gate)
+        check_outage(program, server, gate)
+        for at in (1, 6, 12, 28):
+            check_kill(program, server, gate, at)
+    finally:
+        server.process.terminate()
+        server.process.wait()
+    print(f"test result: ok. {PASSED} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out")
+
+
+if __name__ == "__main__":
+    main()
