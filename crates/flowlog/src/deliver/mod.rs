@@ -22,8 +22,9 @@ use std::sync::Arc;
 use crate::spool::{Address, Segment, Store};
 use bucket::Bucket;
 use delivery_stream::DeliveryStream;
+use lines::Lines;
 use log_group::LogGroup;
-use palisade_policy::flow_log::{Destination, LineTarget, Objects, Service};
+use palisade_policy::flow_log::{Destination, Objects, Service};
 use service::{Clock, Keyring};
 use sha2::{Digest as _, Sha256};
 
@@ -145,7 +146,7 @@ enum Way {
     Bucket(Bucket),
     LogGroup(LogGroup),
     DeliveryStream(DeliveryStream),
-    Lines(LineTarget),
+    Lines(Lines),
 }
 
 impl Way {
@@ -162,7 +163,7 @@ impl Way {
             Destination::Firehose { stream, service } => {
                 Self::DeliveryStream(DeliveryStream::new(stream, service, keyring(service)))
             }
-            Destination::Lines(target) => Self::Lines(target.clone()),
+            Destination::Lines(target) => Self::Lines(Lines::new(target)),
         }
     }
 
@@ -174,7 +175,7 @@ impl Way {
             Self::Bucket(bucket) => bucket.put(address, segment, clock)?,
             Self::LogGroup(group) => return group.put(segment, clock),
             Self::DeliveryStream(stream) => stream.put(segment, clock)?,
-            Self::Lines(target) => lines::put(target, segment)?,
+            Self::Lines(lines) => lines.put(segment)?,
         }
         Ok(0)
     }
