@@ -86,6 +86,14 @@ impl Crew {
         self.hands.iter().for_each(Hand::wake);
     }
 
+    /// Has every worker count what its flow cache has not handed over yet.
+    pub(crate) fn settle(&self, patience: Duration) -> Result<(), RuntimeError> {
+        self.hands.iter().try_for_each(|hand| {
+            let (answer, answered) = mpsc::channel();
+            hand.ask(Command::Settle(answer), &answered, patience)
+        })
+    }
+
     /// The first running worker that has not taken up an epoch.
     pub(crate) fn laggard(&self, epoch: u64) -> Option<&Hand> {
         self.hands.iter().find(|hand| !hand.mark.has(epoch) && hand.is_running())

@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Add(Inlet, Sender<io::Result<()>>),
     /// Run on one CPU only; the answer is whether the kernel lets it.
     Bind(usize, Sender<io::Result<()>>),
+    /// Count what the flow cache has not handed over yet, and answer.
+    Settle(Sender<()>),
     /// Give a port's receive half back.
     Remove(PortKey, Sender<Option<Box<dyn Receive>>>),
 }
@@ -233,6 +235,11 @@ impl Worker {
                     }
                 }
                 Command::Bind(cpu, answer) => drop(answer.send(bind(cpu))),
+                Command::Settle(answer) => {
+                    self.forwarder.lane.settle_all(self.now);
+                    // Whoever asked may have given up.
+                    let _ = answer.send(());
+                }
                 Command::Remove(key, answer) => drop(answer.send(self.remove(key))),
             }
         }

@@ -185,8 +185,9 @@ impl Stage for InProcess {
         self.engine.connections().list(self.now().monotonic)
     }
 
-    fn readings(&self) -> Readings {
+    fn readings(&mut self) -> Readings {
         let now = self.now();
+        self.lanes.iter_mut().for_each(|lane| lane.settle_all(now));
         self.engine.advance(&self.counters, now, 0);
         let (enis, connections) = (self.snapshot.enis(), self.engine.connections());
         let slots = (0..self.snapshot.rule_slots()).filter_map(|slot| u32::try_from(slot).ok());

@@ -264,7 +264,7 @@ impl<S: Stage> Play<S> {
         None
     }
 
-    fn counters(&self, step: &Step, before: &Readings) -> Result<Vec<Failure>, Halt> {
+    fn counters(&mut self, step: &Step, before: &Readings) -> Result<Vec<Failure>, Halt> {
         if step.counters.is_empty() {
             return Ok(Vec::new());
         }

@@ -52,7 +52,7 @@ pub trait Stage {
     fn connections(&self) -> Vec<ConnView>;
 
     /// What the counters show at this moment. A fragment whose time is over by now is dropped by now.
-    fn readings(&self) -> Readings;
+    fn readings(&mut self) -> Readings;
 
     /// Ends the play and tells how the conservation laws stand.
     ///

@@ -151,7 +151,7 @@ impl Flow {
         Some((self.action, self.taps))
     }
 
-    /// Adds what was counted to the connections, and to the ledger for the ENI at each end.
+    /// Adds what was counted to the connections, the counters of rules, and to the ledger for the ENI at each end.
     pub(super) fn settle(&mut self, now: Now, (counters, ledger): (&Counters, &mut Ledger)) {
         let Live { seen, first, packets, tcp_flags, bytes, .. } = self.live;
         if packets > 0 {
@@ -162,6 +162,7 @@ impl Flow {
                 if let Basis::Acting(conn, _) = &end.basis {
                     conn.account(direction, packets.into(), bytes);
                 }
+                end.count(counters, direction, packets);
                 let hop = self.hop(direction);
                 let seen =
                     passage.at((end.eni, direction), (packets.into(), bytes), end.why(self.action), hop);
@@ -266,9 +267,6 @@ impl Flow {
 
     fn count(&mut self, present: &Present<'_>, packet: &Candidate<'_>, ledger: &mut Ledger) {
         let Candidate { packets, ip, .. } = *packet;
-        for (end, direction) in self.ends() {
-            end.count(present.counters, direction, packets);
-        }
         if self.is_due(present.now) {
             self.begin(present, ledger);
         }

@@ -172,7 +172,7 @@ impl Stage for LabStage {
         self.daemon.engine().connections().list(self.daemon.dataplane().now().monotonic)
     }
 
-    fn readings(&self) -> Readings {
+    fn readings(&mut self) -> Readings {
         let (dataplane, snapshot) = (self.daemon.dataplane(), self.snapshot());
         let (status, now, table) = (dataplane.status(), dataplane.now(), self.daemon.engine().connections());
         let slots = (0..snapshot.rule_slots()).filter_map(|slot| u32::try_from(slot).ok());
