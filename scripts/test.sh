@@ -120,7 +120,8 @@ fuzz() {
 
 prepare_netns() {
     need_root "the netns part"
-    need_commands conntrack curl dig dnsmasq ethtool ip iperf3 jq nft nmap ping python3 tc tcpdump timeout
+    need_commands conntrack curl dig dnsmasq ethtool ip iperf3 jq nft nmap ping python3 tc tcpdump timeout tshark
+    need_module scapy 2.8.0
 }
 
 netns() {
@@ -129,7 +130,7 @@ netns() {
     step instructions scripts/instructions.sh --check
     step million cargo bench --quiet --locked -p palisade -p palisade-benches --bench million
     at_exit remove_netns_of_run
-    TMPDIR=$TMP PALISADE_TEST_RUN=$RUN PALISADE_BIN=$ROOT/target/release/palisade \
+    TMPDIR=$TMP PALISADE_TEST_RUN=$RUN PALISADE_BIN=$ROOT/target/release/palisade PALISADE_PYTHON=$TOOLS/venv/bin/python \
         step netns cargo test --locked --no-fail-fast -p palisade-tests -- --test-threads=1 --show-output
     step scenarios scenarios_on_devices
     PALISADE_BIN=$ROOT/target/release/palisade step demo scripts/demo.sh

@@ -5,6 +5,7 @@ mod basics;
 mod connections;
 mod fragments;
 mod lifecycle;
+mod mirroring;
 mod mtu;
 mod neighbours;
 mod offload;

@@ -78,8 +78,7 @@ impl Daemon {
     #[must_use]
     pub fn client(&self, words: &[&str]) -> Ran {
         let mut command = Command::new(binary());
-        let (verb, rest) = words.split_first().expect("a command");
-        command.arg(verb).arg("--socket").arg(&self.socket).args(rest).stdin(Stdio::null());
+        command.args(words).env("PALISADE_SOCKET", &self.socket).stdin(Stdio::null());
         command.output().unwrap_or_else(|why| panic!("palisade: {why}")).into()
     }
 

@@ -15,6 +15,8 @@ struct Rules {
 pub struct Policy {
     acls: BTreeMap<String, Rules>,
     groups: BTreeMap<String, Rules>,
+    /// Further tables, as they are to be written.
+    more: String,
 }
 
 impl Policy {
@@ -23,7 +25,7 @@ impl Policy {
     pub fn open() -> Self {
         let all = &["all from 0.0.0.0/0", "all from ::/0"];
         let out = &["all to 0.0.0.0/0", "all to ::/0"];
-        let policy = Self { acls: BTreeMap::new(), groups: BTreeMap::new() };
+        let policy = Self { acls: BTreeMap::new(), groups: BTreeMap::new(), more: String::new() };
         ["a", "b", "c"].iter().fold(policy, |policy, guest| policy.group(guest, all, out))
     }
 
@@ -49,6 +51,13 @@ impl Policy {
         self
     }
 
+    /// With further tables of a configuration file.
+    #[must_use]
+    pub fn and(mut self, tables: &str) -> Self {
+        self.more.push_str(tables);
+        self
+    }
+
     /// Whether the subnet has an ACL of its own.
     #[must_use]
     pub fn has_acl(&self, subnet: &str) -> bool {
@@ -67,7 +76,7 @@ impl Policy {
                     .expect("writing into a String cannot fail");
             }
         }
-        text
+        text + &self.more
     }
 }
 
