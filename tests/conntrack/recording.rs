@@ -258,7 +258,7 @@ impl Stage for Recorder {
         Err(Halt::Failed("the end of chosen entries cannot be compared".to_owned()))
     }
 
-    fn readings(&self) -> Readings {
+    fn readings(&mut self) -> Readings {
         self.stage.readings()
     }
 
