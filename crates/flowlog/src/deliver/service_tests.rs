@@ -359,3 +359,30 @@ fn pauses_grow_and_differ() {
     }
     assert_ne!(one, other);
 }
+
+/// Whatever a service says, nothing breaks, and what it has not taken waits.
+#[test]
+fn answers_that_make_no_sense_are_failures() {
+    for (status, body) in [
+        (200, "not JSON".to_owned()),
+        (200, "[]".to_owned()),
+        (200, r#"{"FailedPutCount":-1}"#.to_owned()),
+        (
+            200,
+            r#"{"FailedPutCount":1,"RequestResponses":[{"ErrorCode":"X"},{"ErrorCode":"Y"},{}]}"#.to_owned(),
+        ),
+        (307, String::new()),
+        (400, r#"{"__type":7}"#.to_owned()),
+        (404, "<Code>".to_owned()),
+        (500, "x".repeat(2 << 20)),
+    ] {
+        let answer = body.clone();
+        let stub = Stub::new(move |_| (status, answer.clone()));
+        let bench = Bench::new(to_stream(&stub));
+        let mut courier = bench.holding(["a\n".to_owned()]);
+        let short = &body[..body.len().min(80)];
+        assert_eq!(courier.deliver(BEGIN), Round::Failed { again: BEGIN + 1 }, "{status} {short}");
+        assert_eq!(stub.take().len(), 1, "{status} {short}");
+        assert_eq!(bench.holding([]).figures().delivered, 0);
+    }
+}

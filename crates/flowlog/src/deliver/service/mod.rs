@@ -21,8 +21,11 @@ use sign::{Scope, Signed};
 /// How long it may take to reach a service.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long a request may take with its answer, the largest object included.
-const WHOLE: Duration = Duration::from_mins(1);
+/// How long a service may think about a request that it has.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long a request may take in all: the largest object over a slow line.
+const WHOLE: Duration = Duration::from_mins(5);
 
 /// Bytes of an answer that are read; the longest asked for tells of 500 records.
 const LONGEST_ANSWER: u64 = 1 << 20;
@@ -184,6 +187,8 @@ fn agent() -> io::Result<Agent> {
         .max_redirects(0)
         .proxy(None)
         .timeout_connect(Some(CONNECT))
+        .timeout_recv_response(Some(ANSWER))
+        .timeout_recv_body(Some(ANSWER))
         .timeout_global(Some(WHOLE))
         .user_agent(concat!("palisade/", env!("CARGO_PKG_VERSION")))
         .tls_config(tls.build());
