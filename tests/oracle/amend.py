@@ -10,7 +10,14 @@ from notation import Unsupported
 from packets import address
 
 Table = dict[str, Any]
-SECTIONS = {"sg": "security_group", "acl": "network_acl", "pl": "prefix_list"}
+SECTIONS = {
+    "sg": "security_group",
+    "acl": "network_acl",
+    "pl": "prefix_list",
+    "tmt": "mirror_target",
+    "tmf": "mirror_filter",
+    "tms": "mirror_session",
+}
 
 
 def copied(value: Any) -> Any:
