@@ -1,8 +1,8 @@
 //! A JSON object per line, on standard output or to a unix socket.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
-use std::os::fd::AsFd;
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -38,11 +38,9 @@ impl Lines {
         match &self.target {
             LineTarget::Stdout => {
                 self.progress.with(segment);
-                let lines = jsons(segment)?;
-                write_portions(lines, &mut self.progress.done, io::stdout(), |out, text| {
-                    let mut out = out.lock();
-                    out.write_all(text).and_then(|()| out.flush())
-                })
+                // Not by way of `Stdout`, whose lock somebody may hold for as long as the process lives.
+                let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+                write_portions(jsons(segment)?, &mut self.progress.done, &out)
             }
             LineTarget::Socket(path) => write_to_socket(jsons(segment)?, path),
         }
@@ -74,11 +72,10 @@ fn write_to_socket(lines: impl Iterator<Item = io::Result<Vec<u8>>>, path: &Path
 
 /// Writes whole lines, as many as a pipe surely takes at once, each time that there is room; counts those that are written. So a
 /// reader that has stopped holds up neither this thread nor anybody who wants to write there too.
-fn write_portions<W: AsFd>(
+fn write_portions(
     lines: impl Iterator<Item = io::Result<Vec<u8>>>,
     done: &mut usize,
-    mut out: W,
-    mut write: impl FnMut(&mut W, &[u8]) -> io::Result<()>,
+    mut out: &File,
 ) -> io::Result<()> {
     let (mut portion, mut count) = (Vec::new(), 0);
     let mut lines = lines.skip(*done).peekable();
@@ -87,8 +84,8 @@ fn write_portions<W: AsFd>(
         count += 1;
         let next = lines.peek().and_then(|line| line.as_ref().ok()).map_or(PIPE, Vec::len);
         if portion.len() + next > PIPE {
-            wait(&out)?;
-            write(&mut out, &portion)?;
+            wait(out)?;
+            out.write_all(&portion)?;
             *done += std::mem::take(&mut count);
             portion.clear();
         }
@@ -97,7 +94,7 @@ fn write_portions<W: AsFd>(
 }
 
 /// Waits until there is room.
-fn wait(out: &impl AsFd) -> io::Result<()> {
+fn wait(out: &File) -> io::Result<()> {
     let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
     let mut asked = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
     match poll(&mut asked, timeout) {
@@ -125,7 +122,7 @@ mod tests {
         let (mut from, into) = io::pipe().unwrap();
         let into = File::from(OwnedFd::from(into));
         let mut done = 0;
-        let write = |done: &mut usize| write_portions(lines(5_000), done, &into, Write::write_all);
+        let write = |done: &mut usize| write_portions(lines(5_000), done, &into);
         let error = write(&mut done).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(done > 100 && done < 5_000, "{done}");
