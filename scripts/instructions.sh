@@ -15,9 +15,11 @@ usage: instructions.sh [--check | --record]
 
 Counts instructions per packet under callgrind, which does not depend on how busy the machine is:
 
-parse   bytes to summary, a TCP segment without payload
-hit     a segment of an established connection, served from the flow cache
-miss    the first packet of a flow at 1,000 ACL entries and 1,000 group rules per side
+parse       bytes to summary, a TCP segment without payload
+hit         a segment of an established connection, served from the flow cache
+unmirrored  the same, in a world with mirror sessions that copy none of it
+mirrored    the same, with two copies made: at the sender's session, and at the receiver's
+miss        the first packet of a flow at 1,000 ACL entries and 1,000 group rules per side
 
 --check    exit 1 if a count is more than a tenth above the one in benches/instructions.txt
 --record   write the counts there
@@ -40,7 +42,7 @@ main() {
     # With the daemon's package, so that both are built with the same features of what they share, once.
     run cargo build --quiet --locked --release -p palisade -p palisade-benches --bin instructions
     local path counts="" count failed=0
-    for path in parse hit miss; do
+    for path in parse hit unmirrored mirrored miss; do
         count=$(count "$path")
         counts+="$path $count"$'\n'
         judge "$path" "$count" || failed=1
@@ -63,7 +65,7 @@ count() {
 judge() {
     local recorded
     recorded=$(awk -v path="$1" '$1 == path { print $2 }' "$RECORDED" 2>/dev/null || true)
-    printf '%-6s %6d instructions per packet, recorded %s\n' "$1" "$2" "${recorded:-nothing}"
+    printf '%-10s %6d instructions per packet, recorded %s\n' "$1" "$2" "${recorded:-nothing}"
     (($2 * 10 <= ${recorded:-0} * 11))
 }
 

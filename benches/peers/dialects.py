@@ -90,6 +90,25 @@ def palisade(policy: Policy, attach: Callable[[str], str], daemon: str = "") -> 
     return "\n\n".join(parts) + "\n"
 
 
+def mirrored(everything: bool, netns: str) -> str:
+    """Tables that mirror both guests to a sensor in a namespace."""
+    foreign = (f'"{n} accept udp from 172.16.{n}.0/24 to 0.0.0.0/0 {n}"' for n in range(1, 5))
+    last = f'"9 {"accept" if everything else "reject"} all from 0.0.0.0/0 to 0.0.0.0/0"'
+    rules = f"[{', '.join([*foreign, last])}]"
+    parts = [
+        '[security_group.sensor]\ningress = ["udp 4789 from 10.0.0.0/16"]\negress = []',
+        '[eni.sensor]\nsubnet = "data"\naddress = "10.0.2.99"\nmtu = 1600\ngroups = ["sensor"]\n'
+        f'attach = {{ tap = "sensor", netns = "{netns}", configure = true }}',
+        '[mirror_target.sensor]\neni = "sensor"',
+        f"[mirror_filter.f]\ningress = {rules}\negress = {rules}",
+        *(
+            f'[mirror_session.{guest}]\nsource = "{guest}"\ntarget = "sensor"\nfilter = "f"\nnumber = 1'
+            for guest in ("client", "server")
+        ),
+    ]
+    return "\n" + "\n\n".join(parts) + "\n"
+
+
 def mac(address: str) -> str:
     """The link address of a guest."""
     return "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))

@@ -41,7 +41,8 @@ class Plan:
         pairs = [
             (systems[system.name], figure)
             for system, figure in possible
-            if not only or any(fnmatch.fnmatchcase(f"{system.name}/{figure.name}", pattern) for pattern in only)
+            if any(fnmatch.fnmatchcase(f"{system.name}/{figure.name}", pattern) for pattern in only)
+            or not (only or system.on_request)
         ]
         return cls(pairs, rounds, seconds)
 

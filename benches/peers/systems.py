@@ -36,6 +36,7 @@ class System:
     routed = True
     filtered = True
     needs: tuple[str, ...] = ()
+    on_request = False  # measured only if it is asked for
 
     def __init__(self, name: str, title: str, rules: tuple[int, int] | None = None, figures: tuple[str, ...] = ()) -> None:
         self.name, self.title, self.rules = name, title, rules
@@ -229,7 +230,8 @@ class OpenVSwitch(System):
 
 
 class Palisade(System):
-    """The daemon. `packet`: on packet sockets of veth pairs, else on TAPs; `daemon`: lines of the table of that name."""
+    """The daemon. `packet`: on packet sockets of veth pairs, else on TAPs; `daemon`: lines of the table of that name; `mirror`:
+    whether a session of each end, to a sensor beside the daemon, copies "everything" or, after a few rules, "nothing"."""
 
     def __init__(
         self,
@@ -239,16 +241,19 @@ class Palisade(System):
         packet: bool = False,
         daemon: str = "",
         figures: tuple[str, ...] = (),
+        mirror: str = "",
     ) -> None:
         super().__init__(name, title, rules, figures)
-        self._packet, self._daemon = packet, daemon
+        self._packet, self._daemon, self._mirror = packet, daemon, mirror
+        self.on_request = bool(mirror)
 
     def _join(self) -> None:
         if self._packet:
             self._veths()
         directory = Path(tempfile.mkdtemp(prefix="pal", dir=self.lab.directory))
         config = directory / "vpc.toml"
-        config.write_text(dialects.palisade(self.policy, self._attach, self._daemon))
+        mirrored = dialects.mirrored(self._mirror == "everything", self.middle) if self._mirror else ""
+        config.write_text(dialects.palisade(self.policy, self._attach, self._daemon) + mirrored)
         run = [self.tools.palisade, "run", "--socket", str(directory / "socket"), str(config)]
         daemon = self._spawn("palisade", run)
         until("the daemon to forward", lambda: not daemon.alive() or self._is_up())
@@ -269,6 +274,7 @@ class Palisade(System):
 
 
 ROUND_TRIPS = ("rr_same", "rr_split")
+MIRRORED = ("tcp1", "udp_pps", "cps", "rr_same")
 SMALL, LARGE = (20, 60), (1000, 1000)
 BASE = "nft"  # what ratios are to
 
@@ -287,6 +293,12 @@ def catalogue() -> list[System]:
             SMALL,
             daemon='workers = 1\nlatency = "low"',
             figures=ROUND_TRIPS,
+        ),
+        Palisade(
+            "palisade-tap:unmirrored", "Palisade on TAPs, 20+60, sessions that copy nothing", SMALL, figures=MIRRORED, mirror="nothing"
+        ),
+        Palisade(
+            "palisade-tap:mirrored", "Palisade on TAPs, 20+60, everything copied twice", SMALL, figures=MIRRORED, mirror="everything"
         ),
         Palisade("palisade-packet", "Palisade on packet sockets, 20+60", SMALL, packet=True),
         Nftables("nftset", "nftables, maps and sets, 20+60", SMALL, dialects.nft_maps),

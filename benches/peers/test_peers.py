@@ -140,11 +140,17 @@ class Order(unittest.TestCase):
         )
 
     def test_targets_can_be_measured(self) -> None:
-        possible = {(system.name, figure.name) for system, figure in Plan.of([], 1, 1).pairs}
+        possible = {(system.name, figure.name) for system, figure in Plan.of(["*"], 1, 1).pairs}
         if len(os.sched_getaffinity(0)) == 1:
             possible |= {(system, "rr_split") for system, _ in possible}
         for target in TARGETS:
             self.assertLessEqual({(target.system, target.figure), (target.base, target.figure)}, possible)
+
+
+    def test_mirroring_is_measured_on_request(self) -> None:
+        mirrored = {"palisade-tap:mirrored", "palisade-tap:unmirrored"}
+        self.assertFalse(mirrored & {system.name for system, _ in Plan.of([], 1, 1).pairs})
+        self.assertEqual(mirrored, {system.name for system, _ in Plan.of(["palisade-tap:*mirrored/tcp1"], 1, 1).pairs})
 
 
 class Pages(unittest.TestCase):

@@ -18,9 +18,43 @@ use palisade_scenario::notation::{self, Frame};
 /// Never: the text is well formed.
 #[must_use]
 pub fn world(acl_entries: usize, group_rules: usize) -> Snapshot {
-    let text = config(acl_entries, group_rules);
-    let vpc = draft::load("benchmark", &text).unwrap_or_else(|errors| unreachable!("{errors}"));
+    compile(&config(acl_entries, group_rules))
+}
+
+fn compile(text: &str) -> Snapshot {
+    let vpc = draft::load("benchmark", text).unwrap_or_else(|errors| unreachable!("{errors}"));
     Snapshot::compile(vpc, None)
+}
+
+/// What a mirror session of both guests copies, to a third one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mirrored {
+    /// Nothing that the benchmarks send: every rule of the filter looks at it in vain.
+    Nothing,
+    /// All of it.
+    Everything,
+}
+
+impl Mirrored {
+    fn config(self) -> String {
+        let last = if self == Self::Everything { "accept" } else { "reject" };
+        let rules: Vec<_> = (1..5)
+            .map(|n| format!("\"{n} accept udp from 172.16.{n}.0/24 to 0.0.0.0/0 {n}\""))
+            .chain([format!("\"9 {last} all from 0.0.0.0/0 to 0.0.0.0/0\"")])
+            .collect();
+        let rules = rules.join(", ");
+        let sessions = ["a1", "b1"].map(|eni| {
+            format!(
+                "[mirror_session.{eni}]\nsource = \"{eni}\"\ntarget = \"ids\"\nfilter = \"f\"\nnumber = 1\n"
+            )
+        });
+        format!(
+            "[security_group.ids]\ningress = [\"udp 4789 from 10.0.0.0/16\"]\n\
+             [eni.ids]\nsubnet = \"b\"\naddress = \"10.0.2.99\"\ngroups = [\"ids\"]\nattach = {{ tap = \"ids\" }}\n\
+             [mirror_target.ids]\neni = \"ids\"\n[mirror_filter.f]\ningress = [{rules}]\negress = [{rules}]\n{}",
+            sessions.concat()
+        )
+    }
 }
 
 /// Entries and rules in the manner of real policies: mostly TCP, prefixes of several lengths, few of them denials.
@@ -115,7 +149,17 @@ impl Bed {
     /// A world of so many rules, and room for so many connections and flows in the cache.
     #[must_use]
     pub fn with_room(acl_entries: usize, group_rules: usize, connections: usize, flows: usize) -> Self {
-        let snapshot = world(acl_entries, group_rules);
+        Self::of(world(acl_entries, group_rules), connections, flows)
+    }
+
+    /// A world of so many rules in which both guests are mirrored.
+    #[must_use]
+    pub fn mirrored(acl_entries: usize, group_rules: usize, what: Mirrored) -> Self {
+        let snapshot = compile(&(config(acl_entries, group_rules) + &what.config()));
+        Self::of(snapshot, 4_096, FlowCache::DEFAULT_ENTRIES)
+    }
+
+    fn of(snapshot: Snapshot, connections: usize, flows: usize) -> Self {
         let counters = Counters::new();
         counters.ensure_rules(snapshot.rule_slots());
         let lane = Lane::new(Arc::new(counters), flows);
@@ -153,6 +197,24 @@ impl Bed {
     pub fn walk(&mut self, from: PortKey, frame: &mut [u8], vnet: palisade_packet::VnetHeader) -> Outcome {
         let received = Received { vnet, ..Received::default() };
         self.engine.process(&self.snapshot, &mut self.lane, self.now, from, frame, received)
+    }
+
+    /// Makes the copies that are owed of a frame that has been walked; how many there are.
+    pub fn copy(&mut self, outcome: &Outcome, frame: &[u8]) -> u32 {
+        let (true, Some(tapped)) = (outcome.tapped, self.lane.tapped) else { return 0 };
+        let mut copies = 0;
+        self.engine.copy(
+            &self.snapshot,
+            &mut self.lane,
+            self.now,
+            (&tapped, frame),
+            &mut u32::MAX.clone(),
+            &mut |copy| {
+                std::hint::black_box(copy.frame);
+                copies += 1;
+            },
+        );
+        copies
     }
 }
 

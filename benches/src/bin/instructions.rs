@@ -1,13 +1,13 @@
 //! Work for an instruction counter: one path of the data plane, so many times, and nothing else in the function that is counted.
 //!
-//! `scripts/instructions.sh` runs it under callgrind. Usage: `instructions parse|hit|miss COUNT`.
+//! `scripts/instructions.sh` runs it under callgrind. Usage: `instructions parse|hit|unmirrored|mirrored|miss COUNT`.
 #![forbid(unsafe_code)]
 
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use palisade_benches::{Bed, frame};
+use palisade_benches::{Bed, Mirrored, frame};
 use palisade_scenario::notation::Frame;
 
 /// The rules of the instruction counts, per ACL and per group.
@@ -26,6 +26,16 @@ fn main() -> ExitCode {
             segments(&mut bed, &made, 100);
             hit_path(&mut bed, &made, count);
         }
+        Some("unmirrored") => {
+            let (mut bed, made) = established_in(Bed::mirrored(RULES.0, RULES.1, Mirrored::Nothing));
+            segments(&mut bed, &made, 100);
+            unmirrored_path(&mut bed, &made, count);
+        }
+        Some("mirrored") => {
+            let (mut bed, made) = established_in(Bed::mirrored(RULES.0, RULES.1, Mirrored::Everything));
+            copies(&mut bed, &made, 100);
+            mirrored_path(&mut bed, &made, count);
+        }
         Some("miss") => {
             let mut bed = Bed::new(RULES.0, RULES.1, 65_536);
             let made = frame(&bed.snapshot, "udp 10.0.1.10:1024 > 10.0.2.10:53 len 30");
@@ -38,7 +48,10 @@ fn main() -> ExitCode {
 
 /// A world with one established connection, and a segment of it.
 fn established() -> (Bed, Frame) {
-    let mut bed = Bed::new(RULES.0, RULES.1, 4096);
+    established_in(Bed::new(RULES.0, RULES.1, 4096))
+}
+
+fn established_in(mut bed: Bed) -> (Bed, Frame) {
     for text in [
         "tcp 10.0.1.10:40000 > 10.0.2.10:443 S seq 1",
         "tcp 10.0.2.10:443 > 10.0.1.10:40000 SA seq 9 ack 2",
@@ -63,6 +76,27 @@ fn parse_path(made: &Frame, count: u32) {
 #[inline(never)]
 fn hit_path(bed: &mut Bed, made: &Frame, count: u32) {
     segments(bed, made, count);
+}
+
+/// The same, in a world with a mirror session that copies none of it.
+#[inline(never)]
+fn unmirrored_path(bed: &mut Bed, made: &Frame, count: u32) {
+    segments(bed, made, count);
+}
+
+/// The same, with the two copies of sessions that copy everything.
+#[inline(never)]
+fn mirrored_path(bed: &mut Bed, made: &Frame, count: u32) {
+    copies(bed, made, count);
+}
+
+fn copies(bed: &mut Bed, made: &Frame, count: u32) {
+    let mut bytes = made.bytes.clone();
+    for _ in 0..count {
+        bytes[..12].copy_from_slice(&made.bytes[..12]);
+        let outcome = bed.walk(made.port, &mut bytes, made.vnet);
+        assert_eq!(bed.copy(&outcome, &bytes), 2);
+    }
 }
 
 fn segments(bed: &mut Bed, made: &Frame, count: u32) {
