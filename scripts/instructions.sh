@@ -53,11 +53,11 @@ main() {
 
 # Instructions per packet.
 count() {
-    local log=$TMP/$1.log total
-    valgrind --tool=callgrind --collect-atstart=no --toggle-collect="*::$1_path" --callgrind-out-file=/dev/null \
+    local log=$TMP/$1.log total function=${1/unmirrored/hit}
+    valgrind --tool=callgrind --collect-atstart=no --toggle-collect="*::${function}_path" --callgrind-out-file=/dev/null \
         "$ROOT/target/release/instructions" "$1" "$PACKETS" 2>"$log" || { cat "$log" >&2; die "callgrind failed"; }
     total=$(awk '/Collected/ { print $NF }' "$log")
-    ((total > 0)) || die "callgrind counted nothing in $1_path"
+    ((total > 0)) || die "callgrind counted nothing in ${function}_path"
     echo $((total / PACKETS))
 }
 
