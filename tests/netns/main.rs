@@ -3,6 +3,7 @@
 
 mod basics;
 mod connections;
+mod flow_logs;
 mod fragments;
 mod lifecycle;
 mod mirroring;

@@ -53,11 +53,15 @@ impl Mode {
         [PortKind::Tap, PortKind::Packet].into_iter().flat_map(move |kind| [(kind, on), (kind, off)])
     }
 
-    fn toml(self) -> String {
+    fn toml(self, dir: &Path) -> String {
         let Self { flow_cache, gro, workers } = self;
         let flows = if flow_cache { 65_536 } else { 0 };
         let workers = workers.map_or_else(String::new, |workers| format!("workers = {workers}\n"));
-        format!("[daemon]\n{workers}flow_cache = {flows}\ngro = {gro}\n\n")
+        let spool = dir.join("spool");
+        format!(
+            "[daemon]\n{workers}flow_cache = {flows}\ngro = {gro}\nflow_log_spool = \"{}\"\n\n",
+            spool.display()
+        )
     }
 }
 
@@ -205,7 +209,7 @@ impl Bed {
         for (name, number) in [("web", 1), ("data", 2)] {
             text.push_str(&subnet_toml(name, number, policy.has_acl(name)));
         }
-        text.push_str(&self.setup.mode.toml());
+        text.push_str(&self.setup.mode.toml(self.dir()));
         text.push_str(&policy.toml());
         self.guests.iter().for_each(|guest| text.push_str(&eni_toml(guest)));
         self.service.iter().for_each(|service| text.push_str(&service_toml(service)));

@@ -5,6 +5,7 @@
 
 mod assemble;
 mod conns;
+mod flow_logs;
 mod plan;
 mod ports;
 mod reload;
@@ -30,6 +31,8 @@ use crate::report::rules::RulesReport;
 use crate::report::status::{Allowance, Connections, PortReport, StatusReport};
 use crate::report::totals::TotalsReport;
 
+use flow_logs::FlowLogs;
+
 pub(crate) use assemble::{Settings, engine};
 pub(crate) use ports::{Attached, Devices, Opener, PortPlan, PortSpec};
 
@@ -46,6 +49,7 @@ pub(crate) struct Daemon {
     stopped: AtomicBool,
     /// Held while the table of connections is listed.
     listing: Mutex<()>,
+    flow_logs: FlowLogs,
     /// Settings at the start; a reload does not change them.
     settings: DaemonSettings,
     started: Instant,
@@ -100,6 +104,7 @@ impl Daemon {
             counters: (&status.counters).into(),
             connections,
             held: status.holding.into(),
+            flow_logs: self.flow_logs.report(&snapshot),
         }
     }
 
@@ -129,8 +134,9 @@ impl Daemon {
         let mut ports = self.ports();
         self.stopped.store(true, Ordering::Relaxed);
         let generation = self.dataplane.snapshot().generation();
-        let totals = self.dataplane.stop();
+        let mut totals = self.dataplane.stop();
         ports.clear();
+        totals.laws.extend(self.flow_logs.stop(totals.counters.sides.logged));
         TotalsReport {
             uptime_seconds: self.started.elapsed().as_secs(),
             generation,

@@ -51,7 +51,8 @@ impl Clock {
     }
 
     /// The time, once per burst. A wall clock before 1970 reads as 1970.
-    pub(crate) fn now(&self) -> Now {
+    #[must_use]
+    pub fn now(&self) -> Now {
         match &self.0 {
             Source::System { start } => Now {
                 monotonic: Instant::from_nanos(nanos(start.elapsed())),

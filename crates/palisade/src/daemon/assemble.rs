@@ -13,6 +13,7 @@ use palisade_policy::{PortKey, Snapshot};
 use palisade_runtime::{Clock, Dataplane, Judge, Options};
 
 use super::Daemon;
+use super::flow_logs::FlowLogs;
 use super::ports::{Attached, Devices, PortPlan};
 use crate::failure::Failure;
 
@@ -39,6 +40,8 @@ impl Daemon {
         let daemon = vpc.daemon.clone();
         let Settings { takeover, engine, judge, devices, clock } = settings;
         let snapshot = Arc::new(Snapshot::compile(vpc, None));
+        let coverage = Arc::default();
+        let flow_logs = FlowLogs::start(snapshot.vpc(), Arc::clone(&coverage), clock.clone(), &snapshot)?;
         let (known, ports) = open_all(&*devices, &snapshot, takeover)?;
         let options = Options {
             workers: daemon.workers.unwrap_or_else(Options::suitable_workers),
@@ -48,10 +51,12 @@ impl Daemon {
             clock,
             flow_cache: usize::try_from(daemon.flow_cache).unwrap_or(usize::MAX),
             gro: daemon.gro,
+            coverage,
             ..Options::default()
         };
         let dataplane = Dataplane::start(judge, snapshot, Vec::new(), options)
             .and_then(|dataplane| {
+                flow_logs.attach(dataplane.trays());
                 let mut ports = ports.into_iter();
                 let added =
                     ports.try_for_each(|(key, port)| dataplane.add_port(key, port, known[&key].plan.worker));
@@ -67,6 +72,7 @@ impl Daemon {
             ports: Mutex::new(known),
             stopped: AtomicBool::new(false),
             listing: Mutex::default(),
+            flow_logs,
             settings: daemon,
             started: Instant::now(),
         })

@@ -65,7 +65,13 @@ impl Daemon {
         let change = PortChange::new(ports, PortPlan::all(&snapshot, self.takeover));
         warnings.extend(change.readdressed.iter().map(readdressed));
         let stage = Stage { workshop: self, generation: snapshot.generation() };
-        let opened = stage.prepare(ports, &change).map_err(|failure| refuse(&failure))?;
+        self.flow_logs.take_up(&snapshot).map_err(|error| no_spool(&error))?;
+        let opened = stage.prepare(ports, &change).map_err(|failure| {
+            if let Err(error) = self.flow_logs.take_up(&old) {
+                tracing::error!(%error, "flow logs are not as they were; reload to try once more");
+            }
+            refuse(&failure)
+        })?;
         let closed = change.displaced.iter().chain(&change.close).copied().collect::<Vec<_>>();
         let closed = closed.into_iter().filter_map(|key| old_name(&old, key)).collect();
         if let Err(error) = self.dataplane.publish(Arc::clone(&snapshot)) {
@@ -267,6 +273,11 @@ fn refuse(failure: &Failure) -> Refusal {
     let help =
         if failure.help.is_empty() { UNCHANGED.to_owned() } else { format!("{}; {UNCHANGED}", failure.help) };
     Refusal::new(Code::Failed, failure.what.clone(), help)
+}
+
+fn no_spool(error: &std::io::Error) -> Refusal {
+    let what = format!("a flow log's spool cannot be opened: {error}");
+    refuse(&Failure::new(what, "see `daemon.flow_log_spool` and the disk"))
 }
 
 fn bad_config(file: &str, error: LoadError) -> Refusal {

@@ -46,6 +46,8 @@ pub(crate) struct LabStage {
     /// Frames that guests have sent, and that have arrived at guests.
     sent: u64,
     arrived: u64,
+    /// Where records of flow logs wait.
+    spool: PathBuf,
 }
 
 impl LabStage {
@@ -61,6 +63,8 @@ impl LabStage {
         write(&mut file, &text).map_err(|error| failed(&error))?;
         let hand = ClockHand::new();
         suit(&mut vpc.daemon);
+        let spool = spool_of(&file);
+        vpc.daemon.flow_log_spool = Some(spool.clone());
         let engine = engine(&vpc);
         let witness = Arc::new(Witness::new(Arc::clone(&engine)));
         let settings = Settings {
@@ -72,7 +76,7 @@ impl LabStage {
         };
         let daemon = Daemon::start(path_of(&file), vpc, settings).map_err(|error| failed(&error))?;
         let (books, burst) = (Books::default(), Burst::new());
-        Ok(Self { daemon, file, hand, lab, places, witness, books, burst, sent: 0, arrived: 0 })
+        Ok(Self { daemon, file, hand, lab, places, witness, books, burst, sent: 0, arrived: 0, spool })
     }
 
     /// Everything that was sent to the guests since the last time.
@@ -228,6 +232,13 @@ fn packets(vnet: VnetHeader, frame: &[u8]) -> u32 {
     }
 }
 
+impl Drop for LabStage {
+    fn drop(&mut self) {
+        // There is none unless the world has flow logs.
+        let _ = std::fs::remove_dir_all(&self.spool);
+    }
+}
+
 /// Whether the data plane was given what the guest was told to send.
 fn came_as_sent(device: &Device, frame: &Frame, heard: &[Heard]) -> bool {
     match heard {
@@ -273,6 +284,11 @@ fn write(file: &mut File, text: &str) -> io::Result<()> {
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
     file.write_all(text.as_bytes())
+}
+
+/// A place of its own for each stage: no daemon's records are delivered by a scenario.
+fn spool_of(file: &File) -> PathBuf {
+    std::env::temp_dir().join(format!("palisade-lab-{}-{}", std::process::id(), file.as_raw_fd()))
 }
 
 fn path_of(file: &File) -> PathBuf {

@@ -8,6 +8,7 @@ use palisade_engine::{Consumed, CopyValues, CounterValues, DropReason, Holding, 
 use palisade_runtime::{PortValues, Traffic, WorkerStatus};
 use serde::{Deserialize, Serialize};
 
+use super::flow_logs::FlowLogReport;
 use super::numbers::{bytes, time};
 use crate::screen::{BAD, FAINT, GOOD, HEADING, NOTABLE};
 use crate::table::{Column, Table, count, or_dash};
@@ -39,6 +40,9 @@ pub(crate) struct StatusReport {
     pub(crate) connections: Connections,
     /// Fragments that wait for their first one.
     pub(crate) held: Held,
+    /// Flow logs, in the order of the file.
+    #[serde(default)]
+    pub(crate) flow_logs: Vec<FlowLogReport>,
 }
 
 /// A thread that forwards.
@@ -294,7 +298,8 @@ impl StatusReport {
         self.ports(out)?;
         self.counters.write_drops(out)?;
         self.connections.write_allowances(out)?;
-        self.write_refusals(out)
+        self.write_refusals(out)?;
+        FlowLogReport::write_all(&self.flow_logs, out)
     }
 
     /// The ENIs at which connections were refused for want of allowance.

@@ -25,6 +25,7 @@ pub(crate) fn status() -> StatusReport {
             ..Connections::default()
         },
         held: Held::default(),
+        flow_logs: Vec::new(),
     }
 }
 
@@ -135,7 +136,7 @@ fn the_keys_of_the_json_form_stay() {
     };
     assert_eq!(
         keys(&json),
-        "config connections counters generation held pid ports published_generation uptime_seconds version vpc workers"
+        "config connections counters flow_logs generation held pid ports published_generation uptime_seconds version vpc workers"
     );
     assert_eq!(
         keys(&json["ports"][0]),
