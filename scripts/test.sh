@@ -122,6 +122,7 @@ prepare_netns() {
     need_root "the netns part"
     need_commands conntrack curl dig dnsmasq ethtool ip iperf3 jq nft nmap ping python3 tc tcpdump timeout tshark
     need_module scapy 2.8.0
+    need_module moto 5.2.5 server,s3,logs,firehose
 }
 
 netns() {
@@ -132,6 +133,7 @@ netns() {
     at_exit remove_netns_of_run
     TMPDIR=$TMP PALISADE_TEST_RUN=$RUN PALISADE_BIN=$ROOT/target/release/palisade PALISADE_PYTHON=$TOOLS/venv/bin/python \
         step netns cargo test --locked --no-fail-fast -p palisade-tests -- --test-threads=1 --show-output
+    step flow-logs "$TOOLS/venv/bin/python" tests/flowlogs/daemon.py target/release/palisade "$TOOLS/venv/bin/moto_server"
     step scenarios scenarios_on_devices
     PALISADE_BIN=$ROOT/target/release/palisade step demo scripts/demo.sh
     PALISADE_BIN=$ROOT/target/release/palisade PALISADE_LOAD=$ROOT/target/release/load step bench scripts/bench.sh --smoke

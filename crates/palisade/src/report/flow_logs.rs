@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::numbers::bytes;
 use crate::screen::{BAD, NOTABLE};
-use crate::table::{Column, Table};
+use crate::table::{Column, Table, count};
 
 /// One flow log, since the daemon has started.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub(crate) struct FlowLogReport {
     pub(crate) waiting_bytes: u64,
     /// Segments of the spool that the destination has taken.
     pub(crate) delivered: u64,
+    /// Records that the destination refuses for good, because they are too old or too new.
+    pub(crate) refused_records: u64,
     /// Attempts to deliver one that have failed.
     pub(crate) failures: u64,
     /// Why the last attempt failed, until one succeeds (FL-77).
@@ -58,6 +60,7 @@ impl FlowLogReport {
             other_records: written.others,
             waiting_bytes: written.waiting,
             delivered: figures.delivered,
+            refused_records: figures.refused,
             failures: figures.failures,
             delivery_error: figures.error,
             spool_error: written.error,
@@ -95,6 +98,10 @@ impl FlowLogReport {
         if let Some(error) = &self.delivery_error {
             writeln!(out, "{NOTABLE}{}: not delivered, tried again:{NOTABLE:#} {error}", self.name)?;
         }
+        if self.refused_records > 0 {
+            let refused = count(usize::try_from(self.refused_records).unwrap_or(usize::MAX), "record");
+            writeln!(out, "{BAD}{}:{BAD:#} {refused} refused for good, too old or too new", self.name)?;
+        }
         if let Some(error) = &self.spool_error {
             writeln!(out, "{BAD}{}: the spool cannot be written:{BAD:#} {error}", self.name)?;
         }
@@ -118,6 +125,7 @@ mod tests {
             lost_records: 7,
             waiting_bytes: 2048,
             delivered: 3,
+            refused_records: 2,
             delivery_error: Some("disk full".to_owned()),
             ..FlowLogReport::default()
         };
@@ -134,6 +142,7 @@ mod tests {
                 "FLOW LOG ID DESTINATION RECORDS PACKETS LOST WAITING DELIVERED",
                 "all fl-1 /var/log/palisade 42 900 7 2.0 kB 3",
                 "all: not delivered, tried again: disk full",
+                "all: 2 records refused for good, too old or too new",
             ]
         );
     }
