@@ -6,6 +6,7 @@ behind a request that the server has taken, before the answer.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import http.client
@@ -51,6 +52,7 @@ class Gate:
         self.port = free_port()
         self.faults: list[str] = []
         self.requests: list[str] = []
+        self.lock = threading.Lock()
         self.taken: Callable[[int], bool] = lambda _: False
         gate = self
 
@@ -64,14 +66,18 @@ class Gate:
                 upstream.request(self.command, self.path, body, dict(self.headers))
                 answer = upstream.getresponse()
                 content = answer.read()
-                gate.requests.append(self.headers.get("X-Amz-Target", f"{self.command} {self.path}"))
-                if gate.taken(len(gate.requests)):
+                with gate.lock:
+                    gate.requests.append(self.headers.get("X-Amz-Target", f"{self.command} {self.path}"))
+                    is_end = gate.taken(len(gate.requests))
+                if is_end:
                     self.close_connection = True
                     return
-                self.send_response(answer.status)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
+                # Whoever asked may have been killed for another request.
+                with contextlib.suppress(OSError):
+                    self.send_response(answer.status)
+                    self.send_header("Content-Length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content)
 
             do_PUT = do_POST = do_GET = do_HEAD = handle_request  # noqa: N815
 
