@@ -10,18 +10,26 @@ import contextlib
 import gzip
 import hashlib
 import http.client
+import ipaddress
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Callable
 
 import boto3
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "s3cr3t/+=", "AWS_SESSION_TOKEN": "t0ken"}
 HEADER = (
@@ -45,11 +53,18 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+class QuietServer(ThreadingHTTPServer):
+    """Whoever breaks off a connection knows why."""
+
+    def handle_error(self, *_: object) -> None:
+        """Says nothing."""
+
+
 class Gate:
     """Between publisher and server."""
 
-    def __init__(self, server: int) -> None:
-        self.port = free_port()
+    def __init__(self, server: int, tls: ssl.SSLContext | None = None) -> None:
+        self.port, self.tls = free_port(), tls
         self.faults: list[str] = []
         self.requests: list[str] = []
         self.lock = threading.Lock()
@@ -85,16 +100,18 @@ class Gate:
                 pass
 
         self.handler = Handler
-        self.server: ThreadingHTTPServer | None = None
+        self.server: QuietServer | None = None
 
     @property
     def endpoint(self) -> str:
         """Where the publisher asks."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def open(self) -> None:
         """Lets requests through."""
-        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), self.handler)
+        self.server = QuietServer(("127.0.0.1", self.port), self.handler)
+        if self.tls:
+            self.server.socket = self.tls.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
@@ -103,6 +120,29 @@ class Gate:
             self.server.shutdown()
             self.server.server_close()
             self.server = None
+
+
+def authority(folder: str) -> tuple[ssl.SSLContext, str]:
+    """TLS for the loopback, and the file of the authority that vouches for it."""
+    now = datetime.now(timezone.utc)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("authority", "gate")]
+    loopback = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    limits = [x509.BasicConstraints(ca=True, path_length=0), x509.BasicConstraints(ca=False, path_length=None)]
+    files = []
+    for key, name, limit in zip(keys, names, limits):
+        made = x509.CertificateBuilder(names[0], name, key.public_key(), x509.random_serial_number())
+        made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        made = made.add_extension(limit, critical=True).add_extension(loopback, critical=False)
+        certificate = made.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        secret = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        files.append(Path(folder, f"{len(files)}.pem"))
+        files[-1].write_bytes(certificate + (secret if len(files) == 2 else b""))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files[1])
+    return context, str(files[0])
 
 
 def unsigned(request: BaseHTTPRequestHandler, body: bytes) -> list[str]:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import duckdb
 from flowlogs_reader import FlowLogsReader, S3FlowLogsReader
-from gate import HEADER, KEYS, Gate, Server, packets, passed, same
+from gate import HEADER, KEYS, Gate, Server, authority, packets, passed, same
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 
@@ -34,11 +34,11 @@ BEGIN = int(time.time()) // 600 * 600 - 7200
 PUBLISHED = Counter({("eni-0a000001", "ACCEPT"): 6, ("eni-0a000002", "ACCEPT"): 2, ("eni-0a000002", "REJECT"): 2})
 
 
-def publisher(program: str, folder: str, gate: Gate, *arguments: object) -> subprocess.Popen:
+def publisher(program: str, folder: str, gate: Gate, *arguments: object, **variables: str) -> subprocess.Popen:
     """Starts the example."""
     command = [program, folder, gate.endpoint, str(BEGIN), *map(str, arguments)]
     pipe = subprocess.PIPE
-    environment = {**os.environ, **KEYS, "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    environment = {**os.environ, **KEYS, **variables, "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
     return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
 
 
@@ -153,6 +153,27 @@ def check_outage(program: str, server: Server, gate: Gate) -> None:
     same("signatures", gate.faults, [])
 
 
+def check_tls(program: str, server: Server) -> None:
+    """The same over TLS: to whom an authority vouches for, and to nobody else."""
+    server.empty()
+    with tempfile.TemporaryDirectory() as folder:
+        tls, file = authority(folder)
+        gate = Gate(server.port, tls)
+        gate.open()
+        process = publisher(program, folder, gate, 1, 1 << 28)
+        cut = told(process)
+        go_on(process)
+        same("nobody vouches for the gate", (process.wait(120) != 0, gate.requests), (True, []))
+        process = publisher(program, folder, gate, 0, 1 << 28, AWS_CA_BUNDLE=file)
+        told(process)
+        go_on(process)
+        told(process)
+        same("exit status with TLS", process.wait(60), 0)
+        gate.close()
+    same("packets in the bucket by way of TLS", packets(server.text_lines()), cut["fl-0a000001"][1])
+    same("signatures with TLS", gate.faults, [])
+
+
 def check_kill(program: str, server: Server, gate: Gate, at: int) -> None:
     """Killed behind the request of a number, before its answer: nothing is missing, and no object is there twice."""
     server.empty()
@@ -197,6 +218,7 @@ def main() -> None:
         gate.open()
         check_readers(program, server, gate)
         check_outage(program, server, gate)
+        check_tls(program, server)
         for at in (1, 6, 12, 28):
             check_kill(program, server, gate, at)
     finally:
