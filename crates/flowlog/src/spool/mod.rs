@@ -79,6 +79,7 @@ impl Spool {
     ///
     /// A file or directory cannot be read or written.
     pub fn open(root: &Path, log: &FlowLog, limit: u64) -> io::Result<Self> {
+        seal_all_left(&root.join(&log.id))?;
         let store = Store::open(root, log, limit)?;
         let streams = matches!(log.destination, Destination::CloudWatchLogs { .. });
         let header = format!("{}{}\n", if streams { STREAM } else { "" }, log.format.header());
@@ -111,9 +112,7 @@ impl Spool {
         let directory = store.directory();
         let makes_objects = store.address().destination.objects().is_some();
         let largest = if makes_objects { LARGEST } else { LARGEST_PORTION };
-        for left in Segment::list_with(directory, OPEN)? {
-            seal_left(directory, &left)?;
-        }
+        seal_all_left(directory)?;
         let sealed = Segment::list(directory)?;
         for segment in &sealed {
             store.occupy(fs::metadata(&segment.path)?.len());
@@ -271,6 +270,15 @@ impl Lost {
         self.records += other.records;
         self.packets += other.packets;
     }
+}
+
+/// Seals what an earlier process has left open in a directory, if there is one.
+fn seal_all_left(directory: &Path) -> io::Result<()> {
+    let left = match Segment::list_with(directory, OPEN) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        left => left?,
+    };
+    left.iter().try_for_each(|left| seal_left(directory, left))
 }
 
 /// Seals a file that an earlier process did not: its whole lines. One without a record is removed.

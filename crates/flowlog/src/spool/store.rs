@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use palisade_policy::flow_log::Destination;
 use serde::{Deserialize, Serialize};
 
+use super::segment::Segment;
 use crate::subscription::FlowLog;
 
 /// File in which a spool says whose it is.
@@ -51,34 +52,48 @@ enum Life {
     Removed,
 }
 
+impl Address {
+    /// Of a new spool.
+    fn new(log: &FlowLog) -> Self {
+        Self {
+            log: log.id.clone(),
+            account: log.account.clone(),
+            region: log.region.clone(),
+            destination: log.destination.clone(),
+            spool: lot(),
+        }
+    }
+}
+
 impl Store {
     /// Makes the directory of a flow log under `root`, or takes up what an earlier process left there.
     ///
     /// # Errors
     ///
-    /// A file or directory cannot be read or written, or the directory is that of a flow log with another destination.
+    /// A file or directory cannot be read or written, or records wait there that were to go somewhere else.
     pub(super) fn open(root: &Path, log: &FlowLog, limit: u64) -> io::Result<Self> {
         let directory = root.join(&log.id);
         fs::create_dir_all(&directory)?;
         let file = directory.join(ADDRESS);
-        let address = match fs::read(&file) {
-            Ok(text) => serde_json::from_slice(&text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let address = Address {
-                    log: log.id.clone(),
-                    account: log.account.clone(),
-                    region: log.region.clone(),
-                    destination: log.destination.clone(),
-                    spool: lot(),
-                };
-                write_whole(&file, &serde_json::to_vec_pretty(&address)?)?;
-                address
-            }
+        let address = Address::new(log);
+        let known: Option<Address> = match fs::read(&file) {
+            Ok(text) => Some(serde_json::from_slice(&text)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        if address.destination != log.destination {
-            let what = format!("{} holds records for another destination of {}", directory.display(), log.id);
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+        match known {
+            Some(known) if known == (Address { spool: known.spool.clone(), ..address.clone() }) => {
+                return Ok(Self::with(directory, known, limit));
+            }
+            Some(known) if !Segment::list(&directory)?.is_empty() => {
+                let (place, id, to) = (directory.display(), &log.id, &known.destination);
+                let what = format!(
+                    "records of {id} wait in {place} that go to {to}; give the changed flow log another id (FL-5)"
+                );
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+            }
+            // Whatever goes to the new place has names of its own there, as the spool has.
+            _ => write_whole(&file, &serde_json::to_vec_pretty(&address)?)?,
         }
         Ok(Self::with(directory, address, limit))
     }

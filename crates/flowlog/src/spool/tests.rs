@@ -99,14 +99,27 @@ fn a_full_spool_counts_exactly_what_it_refuses() {
     assert!(spool.append(LINE, 10, Some(1)), "what is delivered makes room");
 }
 
+/// Records that wait go where they were to go; once they are gone, the directory may be that of another flow log with the id.
 #[test]
-fn a_spool_is_of_one_destination() {
+fn a_spool_is_of_one_destination_while_records_wait() {
     let root = TempDir::new().unwrap();
-    drop(spool(&root, 10_000));
+    let mut first = spool(&root, 10_000);
+    let lot = first.store().address().spool.clone();
+    first.append(LINE, 10, Some(1));
+    first.flush();
+    drop(first);
     let other = FlowLog {
         destination: Destination::Lines(crate::LineTarget::Socket("/run/x".into())),
         ..log("fl-1")
     };
     let error = Spool::open(root.path(), &other, 10_000).unwrap_err();
-    assert!(error.to_string().contains("another destination of fl-1"), "{error}");
+    assert!(error.to_string().contains("wait in") && error.to_string().contains("FL-5"), "{error}");
+    let directory = root.path().join("fl-1");
+    for segment in Segment::list(&directory).unwrap() {
+        fs::remove_file(segment.path).unwrap();
+    }
+    let second = Spool::open(root.path(), &other, 10_000).unwrap();
+    assert_eq!(second.store().address().destination, other.destination);
+    assert_ne!(second.store().address().spool, lot, "its objects would have the names of the other's");
+    assert!(second.next > 0, "a number is never given twice");
 }
