@@ -175,6 +175,7 @@ fn copies_are_the_frames_of_the_source_byte_for_byte() {
         for chunk in noise(300_000).chunks(20_000) {
             carry(&mut near, &mut far, chunk);
             carry(&mut far, &mut near, &chunk[..7_000]);
+            thread::sleep(Duration::from_millis(2)); // so that no copy has to go for the next packets
         }
         drop((near, far));
         let [source, target] = captures.finish();
@@ -202,11 +203,12 @@ fn copies_of_offload_frames_put_together_are_the_streams() {
         let bed = Bed::start(setup, &policy(&session("")));
         let captures = Captures::start(&bed);
         let [mut near, mut far] = connect(&bed);
-        // Fewer packets at a time than copies may be made of one burst.
+        // Fewer packets at a time than copies may be made of one burst, and time in between.
         let sent = noise(600_000);
         for chunk in sent.chunks(100_000) {
             carry(&mut near, &mut far, chunk);
             carry(&mut far, &mut near, &chunk[..30_000]);
+            thread::sleep(Duration::from_millis(10));
         }
         drop((near, far));
         let [source, target] = captures.finish();

@@ -3,6 +3,7 @@
 //! Copies are made out of the frames of the burst, which are still there, in portions that a port is handed in one call; so
 //! they take the memory of one portion, however many there are. Owned by one worker.
 
+use palisade_conntrack::Instant;
 use palisade_engine::{Copied, Counters, DropReason, Tapped};
 use palisade_io::Outgoing;
 use palisade_packet::VnetHeader;
@@ -12,9 +13,11 @@ use crate::outlet::Place;
 use crate::registry::{PortTable, reason};
 use crate::status::Traffic;
 
-/// Copies that may be made on account of one burst; what is owed beyond is dropped, and counted, so that the next burst does
-/// not wait for longer than some half a millisecond.
+/// Copies that may be made on account of one burst at the most; what is owed beyond is dropped, and counted, so that the next
+/// burst does not wait for longer than some half a millisecond.
 pub(crate) const ROOM: u32 = 512;
+/// Time in which a worker makes one copy in the long run, in nanoseconds: 333,000 a second, which take about half of it.
+const PACE: u64 = 3_000;
 /// Copies handed to a port in one call.
 const BATCH: usize = 64;
 
@@ -26,6 +29,40 @@ pub(crate) struct Copies {
     batch: Vec<Planned>,
     /// Place in the port table of the port that the batch goes out by.
     port: Option<usize>,
+    pub(crate) share: Share,
+}
+
+/// Bounds what copies take of a worker's time, however many are owed: packets keep about half of it (TM-45). What was not
+/// used is saved up, as far as one burst has a use for it.
+#[derive(Debug)]
+pub(crate) struct Share {
+    /// Nanoseconds that copies may take.
+    saved: u64,
+    /// Up to when time has been counted.
+    counted: Instant,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { saved: Self::MOST, counted: Instant::from_nanos(0) }
+    }
+}
+
+impl Share {
+    const MOST: u64 = ROOM as u64 * PACE;
+
+    /// How many copies may be made now.
+    pub(crate) fn room(&mut self, now: Instant) -> u32 {
+        let passed = now.as_nanos().saturating_sub(self.counted.as_nanos());
+        self.counted = now;
+        self.saved = self.saved.saturating_add(passed).min(Self::MOST);
+        u32::try_from(self.saved / PACE).unwrap_or(ROOM)
+    }
+
+    /// So many have been made.
+    pub(crate) fn used(&mut self, copies: u32) {
+        self.saved = self.saved.saturating_sub(u64::from(copies) * PACE);
+    }
 }
 
 /// A copy in the batch.
@@ -96,5 +133,38 @@ impl Copies {
         port.counters.sent(&sent);
         batch.clear();
         bytes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(micros: u64) -> Instant {
+        Instant::from_nanos(micros * 1_000)
+    }
+
+    #[test]
+    fn in_the_long_run_copies_keep_their_pace() {
+        let mut share = Share::default();
+        let mut made = 0;
+        for burst in 0..10_000 {
+            let room = share.room(at(burst * 100));
+            share.used(room);
+            made += room;
+        }
+        assert!((333_000..334_000).contains(&(made - ROOM)), "{made} in a second");
+    }
+
+    #[test]
+    fn what_is_not_used_is_saved_up_to_a_burst() {
+        let mut share = Share::default();
+        assert_eq!(share.room(at(0)), ROOM);
+        share.used(ROOM);
+        assert_eq!(share.room(at(0)), 0);
+        assert_eq!(share.room(at(30)), 10);
+        assert_eq!(share.room(at(60)), 20, "saved");
+        share.used(20);
+        assert_eq!(share.room(at(3_600_000_000)), ROOM, "and no more");
     }
 }

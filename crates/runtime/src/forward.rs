@@ -27,6 +27,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) ports: &'a PortTable,
     pub(crate) now: Now,
+    /// Whether time passes by itself.
+    pub(crate) goes: bool,
 }
 
 /// Buffers of a worker, empty between bursts and kept.
@@ -84,7 +86,7 @@ impl Forwarder {
         frame: &mut [u8],
         info: Received,
     ) -> Outcome {
-        let Scene { judge, snapshot, ports, now } = scene;
+        let Scene { judge, snapshot, ports, now, .. } = scene;
         let mut outcome = judge.process(snapshot, &mut self.lane, now, from.key, frame, info);
         self.act(ports, from.key, Place::Burst(at), frame, &outcome);
         if !outcome.released.is_empty() {
@@ -95,7 +97,7 @@ impl Forwarder {
 
     /// Judges fragments that need not wait any more, and those that they release. All stay until the burst is handed on.
     fn resume(&mut self, scene: Scene<'_>, mut waiting: VecDeque<Released>) {
-        let Scene { judge, snapshot, ports, now } = scene;
+        let Scene { judge, snapshot, ports, now, .. } = scene;
         while let Some(mut fragment) = waiting.pop_front() {
             let outcome = judge.resume(snapshot, &mut self.lane, now, &mut fragment);
             let place = Place::Released(self.released.len());
@@ -173,8 +175,10 @@ impl Forwarder {
 /// Makes the copies that are owed, now that all else has left (TM-45).
 #[inline(never)]
 fn copy(scene: Scene<'_>, lane: &mut Lane, copies: &mut Copies, bytes: &Bytes<'_>) {
-    let Scene { judge, snapshot, ports, now } = scene;
-    let (counters, mut room) = (Arc::clone(&lane.counters), ROOM);
+    let Scene { judge, snapshot, ports, now, goes } = scene;
+    let counters = Arc::clone(&lane.counters);
+    let most = if goes { copies.share.room(now.monotonic) } else { ROOM };
+    let mut room = most;
     let owed = copies.owed();
     for (place, tapped) in &owed {
         let frame = bytes.start(*place);
@@ -184,6 +188,7 @@ fn copy(scene: Scene<'_>, lane: &mut Lane, copies: &mut Copies, bytes: &Bytes<'_
     }
     copies.flush(&counters, ports);
     copies.settled(owed);
+    copies.share.used(most - room);
 }
 
 /// Where the bytes of planned frames are.
@@ -282,7 +287,7 @@ mod tests {
         let ports: Vec<_> = (0..).zip(ports).map(state).map(Arc::new).collect();
         let (from, table) = (Arc::clone(&ports[0]), PortTable::new(ports));
         let now = Now { monotonic: Instant::from_secs(1), unix: std::time::Duration::ZERO };
-        let scene = Scene { judge: &judge, snapshot: &snapshot, ports: &table, now };
+        let scene = Scene { judge: &judge, snapshot: &snapshot, ports: &table, now, goes: true };
         let mut forwarder = Forwarder::new(Lane::new(Arc::new(Counters::new()), 0), true);
         let capacities = |forwarder: &Forwarder| {
             let queues: Vec<_> = forwarder.queues.iter().map(Vec::capacity).collect();

@@ -214,7 +214,8 @@ impl Worker {
         *now = parts.clock.now();
         if filled {
             let (snapshot, ports) = (parts.reader.policy(), parts.reader.ports());
-            let scene = Scene { judge: &*parts.judge, snapshot, ports, now: *now };
+            let (judge, goes) = (&*parts.judge, parts.clock.goes());
+            let scene = Scene { judge, snapshot, ports, now: *now, goes };
             forwarder.forward(scene, &inlet.port, burst);
             spin.traffic(now.monotonic);
             *unsettled = forwarder.lane.flows.buckets();
