@@ -266,6 +266,10 @@ impl Stage for Recorder {
         self.stage.connections()
     }
 
+    fn flow_logs(&mut self) -> Result<Vec<String>, Halt> {
+        self.stage.flow_logs()
+    }
+
     fn close(self) -> Result<Vec<Law>, Halt> {
         self.stage.close()
     }

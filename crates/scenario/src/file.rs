@@ -127,6 +127,9 @@ pub struct Step {
     pub conns_exact: Option<Vec<Conn>>,
     /// How many connections there must be, of all ENIs together.
     pub conns_total: Option<usize>,
+    /// Lines that flow logs have written since the step before that looked, all of them and in any order, each behind the name of its flow
+    /// log: `NAME LINE`. A window is written two seconds after its end; absent: not looked at.
+    pub flow_logs: Option<Vec<String>>,
     /// Counters: `NAME N`, a value, or `NAME +N`, growth since the step began.
     #[serde(default, deserialize_with = "texts")]
     #[schemars(with = "Vec<String>")]

@@ -13,6 +13,7 @@ use palisade_policy::{CompiledEni, Diagnostics, PortKey, RuleSlot, Snapshot, dra
 use toml::Table;
 
 use crate::counters::Readings;
+use crate::flow_logs::FlowLogs;
 use crate::notation::Frame;
 use crate::stage::{Arrival, Halt, Law, Resumed, Seen, Stage};
 use crate::wire;
@@ -31,15 +32,17 @@ pub struct Mode {
     pub flow_cache: usize,
     /// Workers, among which packets are dealt.
     pub workers: usize,
+    /// Deltas for flow logs that each worker keeps until they are handed over.
+    pub ledger: usize,
 }
 
 impl Mode {
     /// As different as they can be. Where several workers have caches, what one has kept is reclaimed through another.
     pub const ALL: [Self; 4] = [
-        Self { name: "cached", reclaims: false, flow_cache: 4_096, workers: 1 },
-        Self { name: "uncached", reclaims: true, flow_cache: 0, workers: 1 },
-        Self { name: "small", reclaims: false, flow_cache: 16, workers: 1 },
-        Self { name: "dealt", reclaims: true, flow_cache: 4_096, workers: 4 },
+        Self { name: "cached", reclaims: false, flow_cache: 4_096, workers: 1, ledger: 4_096 },
+        Self { name: "uncached", reclaims: true, flow_cache: 0, workers: 1, ledger: 4_096 },
+        Self { name: "small", reclaims: false, flow_cache: 16, workers: 1, ledger: 2 },
+        Self { name: "dealt", reclaims: true, flow_cache: 4_096, workers: 4, ledger: 64 },
     ];
 }
 
@@ -53,6 +56,7 @@ pub struct InProcess {
     sent: u32,
     now: Duration,
     reclaims: bool,
+    flow_logs: FlowLogs,
 }
 
 impl InProcess {
@@ -66,10 +70,13 @@ impl InProcess {
         let counters = Arc::new(Counters::new());
         counters.ensure_rules(snapshot.rule_slots());
         let engine = Engine::new(CONNECTIONS);
-        let lane = || Lane::new(Arc::clone(&counters), mode.flow_cache);
+        let mut flow_logs = FlowLogs::default();
+        flow_logs.take_up(&snapshot, Duration::ZERO);
+        let lane =
+            || Lane::new(Arc::clone(&counters), mode.flow_cache).with_ledger(flow_logs.ledger(mode.ledger));
         let lanes = std::iter::repeat_with(lane).take(mode.workers.max(1)).collect();
         let (now, reclaims) = (Duration::ZERO, mode.reclaims);
-        Ok(Self { snapshot, engine, counters, lanes, sent: 0, now, reclaims })
+        Ok(Self { snapshot, engine, counters, lanes, sent: 0, now, reclaims, flow_logs })
     }
 
     /// The worker that gets the next frame: in no order that a scenario could have, the same each time.
@@ -141,6 +148,8 @@ impl InProcess {
 impl Stage for InProcess {
     fn advance(&mut self, now: Duration) -> Result<(), Halt> {
         self.now = now;
+        let now = self.now();
+        self.flow_logs.advance(&mut self.lanes, now);
         if self.reclaims {
             self.engine.advance(&self.counters, self.now(), usize::MAX);
         }
@@ -152,8 +161,10 @@ impl Stage for InProcess {
         let vpc = draft::load("world", &world.to_string()).map_err(invalid)?;
         let next = Snapshot::compile(vpc, Some(&self.snapshot));
         self.counters.ensure_rules(next.rule_slots());
+        let next = Arc::new(next);
+        self.flow_logs.take_up(&next, self.now);
         self.engine.retire(&self.counters, &self.snapshot, &next, self.now());
-        self.snapshot = Arc::new(next);
+        self.snapshot = next;
         Ok(())
     }
 
@@ -204,6 +215,10 @@ impl Stage for InProcess {
         }
     }
 
+    fn flow_logs(&mut self) -> Result<Vec<String>, Halt> {
+        Ok(self.flow_logs.lines())
+    }
+
     /// Architecture's conservation laws.
     fn close(mut self) -> Result<Vec<Law>, Halt> {
         let now = self.now();
@@ -213,7 +228,10 @@ impl Stage for InProcess {
         let stages = [values.acl_ingress, values.acl_egress, values.group_ingress, values.group_egress];
         let group_defaults = values.group_ingress.by_default + values.group_egress.by_default;
         let related: u64 = stages.iter().map(|stage| stage.related).sum();
+        let [handed, written] = self.flow_logs.finish(&mut self.lanes, values.sides.logged);
         Ok(vec![
+            handed,
+            written,
             Law {
                 name: "packets in + generated = delivered + dropped + consumed + held",
                 left: values.received + values.generated,

@@ -8,6 +8,7 @@ mod copies;
 mod counters;
 mod expect;
 mod file;
+mod flow_logs;
 mod in_process;
 mod judge;
 mod load;

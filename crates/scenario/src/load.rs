@@ -166,7 +166,7 @@ impl Step {
                 "`released`, `by`, `link`, `bytes`, `packets`, `copies`, `reply` and `answer` tell of a packet: they need a `send`",
             ),
             (false, false) if !(acts || self.looks()) => Err(
-                "does nothing; it needs one of: send, change, patch, kill, conns, conns_exact, conns_total, counters",
+                "does nothing; it needs one of: send, change, patch, kill, conns, conns_exact, conns_total, flow_logs, counters",
             ),
             _ if self.refused.is_some() && !changes => {
                 Err("`refused` needs a `change` or a `patch` beside it")
@@ -184,6 +184,7 @@ impl Step {
         self.conns.is_some()
             || self.conns_exact.is_some()
             || self.conns_total.is_some()
+            || self.flow_logs.is_some()
             || !self.counters.is_empty()
     }
 }

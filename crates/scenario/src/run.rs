@@ -192,6 +192,7 @@ impl<S: Stage> Play<S> {
             }
         }
         failures.extend(self.connections(step));
+        failures.extend(self.flow_logs(step)?);
         failures.extend(self.counters(step, &before)?);
         Ok(failures)
     }
@@ -278,6 +279,18 @@ impl<S: Stage> Play<S> {
             .filter_map(|count| miss(count).transpose())
             .collect::<Result<_, _>>()
             .map_err(Halt::Failed)
+    }
+
+    fn flow_logs(&mut self, step: &Step) -> Result<Option<Failure>, Halt> {
+        let Some(wanted) = &step.flow_logs else { return Ok(None) };
+        let (mut wanted, mut seen) = (wanted.clone(), self.stage.flow_logs()?);
+        wanted.sort_unstable();
+        seen.sort_unstable();
+        let lines = |lines: &[String]| match lines {
+            [] => "no line of a flow log".to_owned(),
+            lines => lines.join("\n"),
+        };
+        Ok((wanted != seen).then(|| Failure::plain(lines(&wanted), lines(&seen))))
     }
 
     fn connections(&self, step: &Step) -> Vec<Failure> {

@@ -54,6 +54,13 @@ pub trait Stage {
     /// What the counters show at this moment. A fragment whose time is over by now is dropped by now.
     fn readings(&mut self) -> Readings;
 
+    /// What flow logs have written since the last time, as scenarios expect it.
+    ///
+    /// # Errors
+    ///
+    /// [`Halt`]
+    fn flow_logs(&mut self) -> Result<Vec<String>, Halt>;
+
     /// Ends the play and tells how the conservation laws stand.
     ///
     /// # Errors
