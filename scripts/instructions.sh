@@ -17,6 +17,7 @@ Counts instructions per packet under callgrind, which does not depend on how bus
 
 parse       bytes to summary, a TCP segment without payload
 hit         a segment of an established connection, served from the flow cache
+logged      the same with flow logs, which are told of the flow once in a thousand packets
 unmirrored  the same, in a world with mirror sessions that copy none of it
 mirrored    the same, with two copies made: at the sender's session, and at the receiver's
 miss        the first packet of a flow at 1,000 ACL entries and 1,000 group rules per side
@@ -42,7 +43,7 @@ main() {
     # With the daemon's package, so that both are built with the same features of what they share, once.
     run cargo build --quiet --locked --release -p palisade -p palisade-benches --bin instructions
     local path counts="" count failed=0
-    for path in parse hit unmirrored mirrored miss; do
+    for path in parse hit logged unmirrored mirrored miss; do
         count=$(count "$path")
         counts+="$path $count"$'\n'
         judge "$path" "$count" || failed=1

@@ -182,6 +182,16 @@ impl Bed {
         self.engine.connections().totals().alive
     }
 
+    /// The same one, with a flow log that covers every ENI.
+    #[must_use]
+    pub fn covered(self) -> Self {
+        use palisade_engine::{Coverage, Ledger, Tray};
+        let (coverage, tray) = (Arc::new(Coverage::default()), Arc::new(Tray::new(Tray::DEFAULT_CAPACITY)));
+        self.snapshot.enis().iter().for_each(|eni| coverage.set(eni.key, true));
+        let ledger = Ledger::new(Ledger::DEFAULT_ENTRIES, coverage, tray);
+        Self { lane: self.lane.with_ledger(ledger), ..self }
+    }
+
     /// Packets served from the flow cache.
     #[must_use]
     pub const fn hits(&self) -> u64 {

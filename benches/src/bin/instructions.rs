@@ -1,6 +1,6 @@
 //! Work for an instruction counter: one path of the data plane, so many times, and nothing else in the function that is counted.
 //!
-//! `scripts/instructions.sh` runs it under callgrind. Usage: `instructions parse|hit|unmirrored|mirrored|miss COUNT`.
+//! `scripts/instructions.sh` runs it under callgrind. Usage: `instructions parse|hit|logged|unmirrored|mirrored|miss COUNT`.
 #![forbid(unsafe_code)]
 
 use std::hint::black_box;
@@ -25,6 +25,11 @@ fn main() -> ExitCode {
             let (mut bed, made) = established();
             segments(&mut bed, &made, 100);
             hit_path(&mut bed, &made, count);
+        }
+        Some("logged") => {
+            let (mut bed, made) = established_in(Bed::new(RULES.0, RULES.1, 4_096).covered());
+            segments(&mut bed, &made, 100);
+            logged_path(&mut bed, &made, count);
         }
         Some("unmirrored") => {
             let (mut bed, made) = established_in(Bed::mirrored(RULES.0, RULES.1, Mirrored::Nothing));
@@ -76,6 +81,19 @@ fn parse_path(made: &Frame, count: u32) {
 #[inline(never)]
 fn hit_path(bed: &mut Bed, made: &Frame, count: u32) {
     segments(bed, made, count);
+}
+
+/// The same with flow logs, a thousand a second, which all come at its beginning; so the flow is settled once in a thousand.
+#[inline(never)]
+fn logged_path(bed: &mut Bed, made: &Frame, count: u32) {
+    let mut bytes = made.bytes.clone();
+    for number in 0..count {
+        if number.is_multiple_of(1_000) {
+            bed.pass(Duration::from_secs(1));
+        }
+        bytes[..12].copy_from_slice(&made.bytes[..12]);
+        black_box(&bed.walk(made.port, black_box(&mut bytes), made.vnet));
+    }
 }
 
 /// The same, with the two copies of sessions that copy everything.
