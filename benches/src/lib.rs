@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_conntrack::Instant;
-use palisade_engine::{Counters, Engine, FlowCache, Lane, Now, Outcome, Received};
+use palisade_engine::{Counters, Coverage, Engine, FlowCache, Lane, Ledger, Now, Outcome, Received, Tray};
 use palisade_policy::{PortKey, Snapshot, draft};
 use palisade_scenario::notation::{self, Frame};
 
@@ -159,6 +159,29 @@ impl Bed {
         Self::of(snapshot, 4_096, FlowCache::DEFAULT_ENTRIES)
     }
 
+    /// A world of so many rules per ACL and group, in which every packet is counted for flow logs; `log` is the configuration
+    /// of one. What is counted goes to the tray. The policy comes once more, for whoever empties it.
+    #[must_use]
+    pub fn logged(
+        (acl_entries, group_rules): (usize, usize),
+        log: &str,
+        connections: usize,
+        flows: usize,
+    ) -> (Self, Arc<Tray>, Arc<Snapshot>) {
+        let text = config(acl_entries, group_rules) + log;
+        let tray = Arc::new(Tray::new(Tray::DEFAULT_CAPACITY));
+        (Self::of(compile(&text), connections, flows).counting(&tray), tray, Arc::new(compile(&text)))
+    }
+
+    /// Counts every packet for flow logs.
+    fn counting(mut self, tray: &Arc<Tray>) -> Self {
+        let coverage = Arc::new(Coverage::default());
+        coverage.watch_everything(true);
+        let ledger = Ledger::new(Ledger::DEFAULT_ENTRIES, coverage, Arc::clone(tray));
+        self.lane = self.lane.with_ledger(ledger);
+        self
+    }
+
     fn of(snapshot: Snapshot, connections: usize, flows: usize) -> Self {
         let counters = Counters::new();
         counters.ensure_rules(snapshot.rule_slots());
@@ -169,6 +192,29 @@ impl Bed {
     /// Lets time pass.
     pub fn pass(&mut self, time: Duration) {
         self.now = at(self.now.unix + time);
+    }
+
+    /// Unix second of the bed's clock.
+    #[must_use]
+    pub const fn second(&self) -> u64 {
+        self.now.unix.as_secs()
+    }
+
+    /// Settles so many buckets of the flow cache and hands over at most so many deltas; true if more wait.
+    pub fn keep_house(&mut self, buckets: usize, deltas: usize) -> bool {
+        self.lane.settle(self.now, buckets);
+        self.lane.ledger.hand_over(self.now, deltas)
+    }
+
+    /// Buckets of the flow cache.
+    #[must_use]
+    pub const fn buckets(&self) -> usize {
+        self.lane.flows.buckets()
+    }
+
+    /// Hands over everything that was counted.
+    pub fn close(&mut self) {
+        self.lane.close(self.now);
     }
 
     /// Reclaims connections that have expired, at most so many.

@@ -57,7 +57,21 @@ impl Lane {
 
     /// Adds everything that the flow cache has counted to connections and ledger.
     pub fn settle_all(&mut self, now: Now) {
-        self.flows.settle_all(now, (&self.counters, &mut self.ledger));
+        for bucket in 0..self.flows.buckets() {
+            self.flows.settle_bucket(bucket, now, (&self.counters, &mut self.ledger));
+        }
+    }
+
+    /// Adds everything that the flow cache has counted, and hands over all that the ledger has, whatever room there is: the
+    /// worker ends.
+    pub fn close(&mut self, now: Now) {
+        for bucket in 0..self.flows.buckets() {
+            self.flows.settle_bucket(bucket, now, (&self.counters, &mut self.ledger));
+            if self.ledger.room() < 2 * FlowCache::WAYS {
+                self.ledger.surrender();
+            }
+        }
+        self.ledger.surrender();
     }
 
     /// Remembers what copies are owed of a packet that has been judged; see [`Tapped::of`].

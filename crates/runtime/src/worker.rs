@@ -146,8 +146,7 @@ impl Worker {
             self.keep_house();
         }
         self.call_roll();
-        self.forwarder.lane.settle_all(self.now);
-        self.forwarder.lane.ledger.surrender();
+        self.forwarder.lane.close(self.now);
         let Self { inlets, epoll, .. } = self;
         inlets.into_iter().flatten().map(|inlet| inlet.close(&epoll)).collect()
     }

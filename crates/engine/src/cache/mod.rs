@@ -106,14 +106,17 @@ impl FlowCache {
         waits
     }
 
-    /// Adds everything that entries have counted, whether or not it is time.
-    pub(crate) fn settle_all(&mut self, now: Now, (counters, ledger): (&Counters, &mut Ledger)) {
-        for bucket in 0..self.buckets() {
-            self.table.retain(bucket, |flow| {
-                flow.settle(now, (counters, ledger));
-                flow.is_of_use(now.monotonic)
-            });
-        }
+    /// Adds everything that the entries of a bucket have counted, whether or not it is time.
+    pub(crate) fn settle_bucket(
+        &mut self,
+        bucket: usize,
+        now: Now,
+        (counters, ledger): (&Counters, &mut Ledger),
+    ) {
+        self.table.retain(bucket, |flow| {
+            flow.settle(now, (counters, ledger));
+            flow.is_of_use(now.monotonic)
+        });
     }
 
     /// Has the memory that a burst is about to need brought near while nobody waits for it, if there are so many flows that
