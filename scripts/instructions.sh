@@ -15,6 +15,8 @@ usage: instructions.sh [--check | --record]
 
 Counts instructions per packet under callgrind, which does not depend on how busy the machine is:
 
+acl-N       one network ACL of N entries, asked about a packet that only the last matches
+groups-N    security groups of N rules, likewise
 parse       bytes to summary, a TCP segment without payload
 hit         a segment of an established connection, served from the flow cache
 logged      the same with flow logs, which are told of the flow once in a thousand packets
@@ -43,7 +45,7 @@ main() {
     # With the daemon's package, so that both are built with the same features of what they share, once.
     run cargo build --quiet --locked --release -p palisade -p palisade-benches --bin instructions
     local path counts="" count failed=0
-    for path in parse hit logged unmirrored mirrored miss; do
+    for path in {acl,groups}-{20,60,1000,16000} parse hit logged unmirrored mirrored miss; do
         count=$(count "$path")
         counts+="$path $count"$'\n'
         judge "$path" "$count" || failed=1
@@ -55,6 +57,7 @@ main() {
 # Instructions per packet.
 count() {
     local log=$TMP/$1.log total function=${1/unmirrored/hit}
+    function=${function%-*}
     valgrind --tool=callgrind --collect-atstart=no --toggle-collect="*::${function}_path" --callgrind-out-file=/dev/null \
         "$ROOT/target/release/instructions" "$1" "$PACKETS" 2>"$log" || { cat "$log" >&2; die "callgrind failed"; }
     total=$(awk '/Collected/ { print $NF }' "$log")
@@ -66,7 +69,7 @@ count() {
 judge() {
     local recorded
     recorded=$(awk -v path="$1" '$1 == path { print $2 }' "$RECORDED" 2>/dev/null || true)
-    printf '%-10s %6d instructions per packet, recorded %s\n' "$1" "$2" "${recorded:-nothing}"
+    printf '%-13s %6d instructions per packet, recorded %s\n' "$1" "$2" "${recorded:-nothing}"
     (($2 * 10 <= ${recorded:-0} * 11))
 }
 

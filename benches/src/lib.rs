@@ -231,11 +231,7 @@ impl Bed {
     /// The same one, with a flow log that covers every ENI.
     #[must_use]
     pub fn covered(self) -> Self {
-        use palisade_engine::{Coverage, Ledger, Tray};
-        let (coverage, tray) = (Arc::new(Coverage::default()), Arc::new(Tray::new(Tray::DEFAULT_CAPACITY)));
-        self.snapshot.enis().iter().for_each(|eni| coverage.set(eni.key, true));
-        let ledger = Ledger::new(Ledger::DEFAULT_ENTRIES, coverage, tray);
-        Self { lane: self.lane.with_ledger(ledger), ..self }
+        self.counting(&Arc::new(Tray::new(Tray::DEFAULT_CAPACITY)))
     }
 
     /// Packets served from the flow cache.

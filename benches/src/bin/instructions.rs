@@ -1,13 +1,15 @@
 //! Work for an instruction counter: one path of the data plane, so many times, and nothing else in the function that is counted.
 //!
-//! `scripts/instructions.sh` runs it under callgrind. Usage: `instructions parse|hit|logged|unmirrored|mirrored|miss COUNT`.
+//! `scripts/instructions.sh` runs it under callgrind. Usage: `instructions acl-RULES|groups-RULES|parse|hit|logged|unmirrored|mirrored|miss COUNT`.
 #![forbid(unsafe_code)]
 
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use palisade_benches::{Bed, Mirrored, frame};
+use palisade_benches::{Bed, Mirrored, frame, world};
+use palisade_packet::Direction;
+use palisade_policy::{FilterKey, Match, Snapshot};
 use palisade_scenario::notation::Frame;
 
 /// The rules of the instruction counts, per ACL and per group.
@@ -46,9 +48,40 @@ fn main() -> ExitCode {
             let made = frame(&bed.snapshot, "udp 10.0.1.10:1024 > 10.0.2.10:53 len 30");
             miss_path(&mut bed, &made, count);
         }
+        Some(path) => return classify(path, count),
+        None => return ExitCode::from(2),
+    }
+    ExitCode::SUCCESS
+}
+
+/// Asks one ACL, or the groups of an interface, about a packet that only the last rule matches; `acl-RULES` or `groups-RULES`.
+fn classify(path: &str, count: u32) -> ExitCode {
+    let Some((what, Ok(rules))) = path.split_once('-').map(|(what, rules)| (what, rules.parse())) else {
+        return ExitCode::from(2);
+    };
+    let key = FilterKey { address: [10, 0, 1, 10].into(), protocol: 6, selector: Match::Port(443) };
+    match what {
+        "acl" => acl_path(&world(rules, 1), &key, count),
+        "groups" => groups_path(&world(1, rules), &key, count),
         _ => return ExitCode::from(2),
     }
     ExitCode::SUCCESS
+}
+
+#[inline(never)]
+fn acl_path(snapshot: &Snapshot, key: &FilterKey, count: u32) {
+    let acl = &snapshot.subnet(snapshot.enis()[1].subnet).acl;
+    for _ in 0..count {
+        black_box(acl.decide(Direction::Ingress, black_box(key)));
+    }
+}
+
+#[inline(never)]
+fn groups_path(snapshot: &Snapshot, key: &FilterKey, count: u32) {
+    let groups = &snapshot.enis()[1].groups;
+    for _ in 0..count {
+        black_box(groups.decide(Direction::Ingress, black_box(key), true));
+    }
 }
 
 /// A world with one established connection, and a segment of it.
