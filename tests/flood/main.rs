@@ -64,7 +64,8 @@ fn a_flood_of_flows_costs_an_established_connection_no_more_than_a_flood_in_one(
     assert!(during_unique > 1e6, "the established connection stands still");
     if seconds() >= 10 {
         assert!(ratio >= 0.8, "{ratio:.2} is below 0.8");
-        assert!(rate(&single) > 0.9 * rate(&unique), "the floods are not equally fast");
+        // A slower one would leave the connection more, and make the ratio worse than it is.
+        assert!(rate(&single) < 1.1 * rate(&unique), "the flood in one flow is faster");
     }
     assert!(grown < 4 << 20, "memory grew by {grown} bytes during the second half of the flood");
     counts_are_those_of_the_kernel(&bed, &fabric);
