@@ -7,21 +7,18 @@ daemon.py PALISADE MOTO   root; makes two network namespaces and removes them
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
+from forwarding import Daemon, Guests
 from gate import KEYS, Gate, Server, packets, passed, same
 
 PINGS = 5
 # Requests and answers, at both ends.
 PACKETS = PINGS * 4
-A, B = f"fl{os.getpid()}a", f"fl{os.getpid()}b"
 
 CONFIG = """
 [vpc]
@@ -32,11 +29,11 @@ cidr = "10.0.1.0/24"
 [eni.a]
 subnet = "web"
 address = "10.0.1.10"
-attach = {{ tap = "eth0", netns = "{a}", configure = true }}
+attach = {{ tap = "eth0", netns = "{guests[a]}", configure = true }}
 [eni.b]
 subnet = "web"
 address = "10.0.1.20"
-attach = {{ tap = "eth0", netns = "{b}", configure = true }}
+attach = {{ tap = "eth0", netns = "{guests[b]}", configure = true }}
 [flow_log.bucket]
 destination = {{ s3 = "text", endpoint = "{endpoint}" }}
 [flow_log.group]
@@ -52,62 +49,14 @@ credentials_file = "{folder}/keys"
 """
 
 
-class Daemon:
-    """A running daemon."""
-
-    def __init__(self, program: str, folder: str) -> None:
-        self.folder, self.program = folder, program
-        # The keys are in the file that the configuration names.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        self.out = Path(folder, "out").open("ab")
-        log = Path(folder, "log").open("ab")
-        command = [program, "run", f"{folder}/config.toml"]
-        self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=self.out, stderr=log, process_group=0
-        )
-        for _ in range(300):
-            if self.status() is not None:
-                return
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.05)
-        self.fail("the daemon does not start")
-
-    def status(self) -> list[dict] | None:
-        """What each flow log has done."""
-        command = [self.program, "status", "--socket", f"{self.folder}/control.sock", "--output", "json"]
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-        return json.loads(asked.stdout)["flow_logs"] if asked.returncode == 0 else None
-
-    def until(self, what: str, is_so) -> None:  # noqa: ANN001
-        """Waits until a condition holds for every flow log."""
-        for _ in range(300):
-            status = self.status()
-            if status is not None and all(is_so(log) for log in status):
-                return
-            time.sleep(0.05)
-        self.fail(f"never: {what}: {status}")
-
-    def stop(self) -> int:
-        """Tells it to stop; its exit status."""
-        self.process.terminate()
-        return self.process.wait(30)
-
-    def fail(self, what: str) -> None:
-        """Ends the test."""
-        self.process.kill()
-        sys.exit(f"{what}\n{Path(self.folder, 'log').read_text()}\ntest result: FAILED. 0 passed; 1 failed")
-
-
-def ping() -> None:
+def ping(guests: Guests) -> None:
     """From one to the other."""
-    command = ["ip", "netns", "exec", A, "ping", "-q", "-c", str(PINGS), "-i", "0.1", "-W", "2", "10.0.1.20"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=20)
+    guests.run("a", f"ping -q -c {PINGS} -i 0.1 -W 2 10.0.1.20")
 
 
 def json_packets(folder: str) -> int:
-    """Packets in the lines of standard output, whole ones only."""
-    lines = [line for line in Path(folder, "out").read_text().splitlines() if line.startswith("{")]
+    """Packets in the records on standard output."""
+    lines = [line for line in Path(folder, "out").read_text().splitlines() if '"log-status"' in line]
     return sum(flow["packets"] for flow in map(json.loads, lines) if flow["log-status"] == "OK")
 
 
@@ -117,11 +66,11 @@ def everything(server: Server) -> dict[str, list[str]]:
     return {"bucket": server.text_lines(), "log group": events, "Firehose": server.delivered_lines()}
 
 
-def check_stop(program: str, server: Server, gate: Gate, folder: str) -> None:
+def check_stop(program: str, server: Server, gate: Gate, guests: Guests, folder: str) -> None:
     """A daemon that stops delivers everything first: each packet is in one record, at every destination."""
     server.empty()
     daemon = Daemon(program, folder)
-    ping()
+    ping(guests)
     same("exit status", daemon.stop(), 0)
     for name, lines in everything(server).items():
         same(f"packets in {name}", packets(lines), PACKETS)
@@ -130,11 +79,11 @@ def check_stop(program: str, server: Server, gate: Gate, folder: str) -> None:
     same("signatures", gate.faults, [])
 
 
-def check_kill(program: str, server: Server, gate: Gate, folder: str, at: int) -> None:
+def check_kill(program: str, server: Server, gate: Gate, guests: Guests, folder: str, at: int) -> None:
     """Killed while it delivers: the next one delivers the rest, and no object is there twice."""
     server.empty()
     daemon = Daemon(program, folder)
-    ping()
+    ping(guests)
     gate.requests.clear()
 
     def taken(number: int) -> bool:
@@ -157,27 +106,23 @@ def check_kill(program: str, server: Server, gate: Gate, folder: str, at: int) -
 
 
 def main() -> None:
-    """Makes namespaces and server, runs the checks, removes both."""
+    """Makes guests and server, runs the checks, removes both."""
     program = sys.argv[1]
     server = Server(sys.argv[2])
     gate = Gate(server.port)
     gate.open()
     try:
-        for name in (A, B):
-            subprocess.run(["ip", "netns", "add", name], check=True)
-        with tempfile.TemporaryDirectory() as folder:
-            config = CONFIG.format(a=A, b=B, endpoint=gate.endpoint, folder=folder)
+        with tempfile.TemporaryDirectory() as folder, Guests("a", "b") as guests:
+            config = CONFIG.format(guests=guests.names, endpoint=gate.endpoint, folder=folder)
             Path(folder, "config.toml").write_text(config)
             keys = "".join(f"{name.lower()} = {value}\n" for name, value in KEYS.items())
             Path(folder, "keys").write_text(f"[default]\n{keys}")
-            check_stop(program, server, gate, folder)
+            check_stop(program, server, gate, guests, folder)
             for at in (1, 3):
-                check_kill(program, server, gate, folder, at)
+                check_kill(program, server, gate, guests, folder, at)
     finally:
         server.process.terminate()
         server.process.wait()
-        for name in (A, B):
-            subprocess.run(["ip", "netns", "delete", name], check=False)
     print(passed())
 
 
