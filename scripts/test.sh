@@ -120,7 +120,7 @@ fuzz() {
 
 prepare_netns() {
     need_root "the netns part"
-    need_commands conntrack curl dig dnsmasq ethtool ip iperf3 jq nft nmap ping python3 tc tcpdump timeout tshark
+    need_commands conntrack curl dig dnsmasq ethtool faketime ip iperf3 jq nft nmap ping python3 tc tcpdump timeout tshark
     need_module scapy 2.8.0
     need_module flowlogs_reader 5.0.1
     need_module duckdb 2.0.0
@@ -136,6 +136,7 @@ netns() {
     TMPDIR=$TMP PALISADE_TEST_RUN=$RUN PALISADE_BIN=$ROOT/target/release/palisade PALISADE_PYTHON=$TOOLS/venv/bin/python \
         step netns cargo test --locked --no-fail-fast -p palisade-tests -- --test-threads=1 --show-output
     step flow-logs "$TOOLS/venv/bin/python" tests/flowlogs/daemon.py target/release/palisade "$TOOLS/venv/bin/moto_server"
+    step flow-log-kills "$TOOLS/venv/bin/python" tests/flowlogs/outages.py target/release/palisade "$TOOLS/venv/bin/moto_server"
     step flow-log-files "$TOOLS/venv/bin/python" tests/flowlogs/traffic.py target/release/palisade
     step scenarios scenarios_on_devices
     PALISADE_BIN=$ROOT/target/release/palisade step demo scripts/demo.sh

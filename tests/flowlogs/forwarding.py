@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
@@ -26,9 +27,9 @@ class Guests:
         for netns in self.names.values():
             subprocess.run(["ip", "netns", "delete", netns], check=False)
 
-    def command(self, guest: str, line: str) -> list[str]:
-        """A command line (words separated by blanks) as it is started in a guest."""
-        return ["ip", "netns", "exec", self.names[guest], *line.split()]
+    def command(self, guest: str, line: str, *words: str) -> list[str]:
+        """A command line (words separated by blanks), and words that hold blanks, as they are started in a guest."""
+        return ["ip", "netns", "exec", self.names[guest], *line.split(), *words]
 
     def run(self, guest: str, line: str) -> str:
         """Runs a command in a guest, which must succeed; its output."""
@@ -39,13 +40,13 @@ class Guests:
 
     def python(self, guest: str, program: str) -> str:
         """Runs a program in a guest; what it says on standard error."""
-        command = [*self.command(guest, "python3 -c"), program]
+        command = self.command(guest, "python3 -c", program)
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stderr
 
-    def start(self, guest: str, line: str) -> subprocess.Popen:
+    def start(self, guest: str, line: str, *words: str) -> subprocess.Popen:
         """Starts a command in a guest."""
         quiet = subprocess.DEVNULL
-        return subprocess.Popen(self.command(guest, line), stdin=quiet, stdout=quiet, stderr=quiet)
+        return subprocess.Popen(self.command(guest, line, *words), stdin=quiet, stdout=quiet, stderr=quiet)
 
 
 class Daemon:
@@ -61,6 +62,8 @@ class Daemon:
         self.process = subprocess.Popen(
             command, env=environment | variables, stdin=subprocess.DEVNULL, stdout=self.out, stderr=log, process_group=0
         )
+        # Whatever ends the test.
+        atexit.register(self.process.kill)
         for _ in range(300):
             if self.whole_status() is not None:
                 return
@@ -99,9 +102,17 @@ class Daemon:
         return json.loads(Path(self.folder, "out").read_text().splitlines()[-1])
 
     def fail(self, what: str) -> None:
-        """Ends the test."""
-        self.process.kill()
+        """Ends the test, with the daemon's log."""
         give_up(f"{what}\n{Path(self.folder, 'log').read_text()}")
+
+
+def wait_for(what: str, is_so: Callable[[], object]) -> None:
+    """Waits until something is so."""
+    for _ in range(200):
+        if is_so():
+            return
+        time.sleep(0.02)
+    give_up(f"never: {what}")
 
 
 def give_up(what: str) -> None:

@@ -20,7 +20,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Collection
 
 import boto3
 from botocore.auth import S3SigV4Auth, SigV4Auth
@@ -69,6 +69,8 @@ class Gate:
         self.requests: list[str] = []
         self.lock = threading.Lock()
         self.taken: Callable[[int], bool] = lambda _: False
+        # Called before the server is asked; may take its time. True: the server is not asked, and is said to be overloaded.
+        self.refuses: Callable[[], bool] = lambda: False
         gate = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -77,6 +79,9 @@ class Gate:
             def handle_request(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 gate.faults += [f"{self.command} {self.path}: {fault}" for fault in unsigned(self, body)]
+                if gate.refuses():
+                    self.answer(503, b"<Error><Code>SlowDown</Code></Error>")
+                    return
                 upstream = http.client.HTTPConnection("127.0.0.1", server, timeout=30)
                 upstream.request(self.command, self.path, body, dict(self.headers))
                 answer = upstream.getresponse()
@@ -87,9 +92,12 @@ class Gate:
                 if is_end:
                     self.close_connection = True
                     return
+                self.answer(answer.status, content)
+
+            def answer(self, status: int, content: bytes) -> None:
                 # Whoever asked may have been killed for another request.
                 with contextlib.suppress(OSError):
-                    self.send_response(answer.status)
+                    self.send_response(status)
                     self.send_header("Content-Length", str(len(content)))
                     self.end_headers()
                     self.wfile.write(content)
@@ -209,11 +217,11 @@ class Server:
         role = {"RoleARN": "arn:aws:iam::123456789012:role/x", "BucketARN": "arn:aws:s3:::delivered"}
         self.firehose.create_delivery_stream(DeliveryStreamName="flows", S3DestinationConfiguration=role)
 
-    def objects(self, bucket: str) -> dict[str, bytes]:
-        """Content of every object, by key."""
+    def objects(self, bucket: str, but: Collection[str] = ()) -> dict[str, bytes]:
+        """Content of every object, by key, but those of some keys."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
         keys = [it["Key"] for page in pages for it in page.get("Contents", [])]
-        return {key: self.s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+        return {key: self.s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys if key not in but}
 
     def text_lines(self) -> list[str]:
         """Records in the objects of text."""

@@ -24,7 +24,7 @@ from typing import Iterator
 
 import duckdb
 from flowlogs_reader import S3FlowLogsReader
-from forwarding import Daemon, Guests
+from forwarding import Daemon, Guests, wait_for
 from gate import HEADER, passed, same
 from readers import Bucket
 
@@ -144,15 +144,6 @@ def exempt(packets: list[bytes], sent: bool) -> int:
     from_guest = lambda frame: frame[6:12] == packets[0][6:12] if packets else False  # noqa: E731
     is_exempt = lambda frame: frame[12:14] != b"\x08\x00" or service in (frame[26:30], frame[30:34])  # noqa: E731
     return sum(is_exempt(frame) and from_guest(frame) == sent for frame in packets)
-
-
-def wait_for(what: str, is_so) -> None:  # noqa: ANN001
-    """Waits until something is so."""
-    for _ in range(200):
-        if is_so():
-            return
-        time.sleep(0.02)
-    same(what, "never", "within four seconds")
 
 
 def iperf(guests: Guests, to: str, options: str) -> int:
