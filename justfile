@@ -63,6 +63,10 @@ scenarios-on-devices *paths='tests/scenarios':
     cargo build -p palisade
     target/debug/palisade scenario --netns {{ paths }}
 
+# Published flow logs, read by VRL's own parser, which takes ten minutes to build
+vrl *directory:
+    scripts/check-vrl.sh {{ directory }}
+
 # The main job on real packets, with a summary (root)
 demo:
     scripts/demo.sh
