@@ -176,7 +176,7 @@ impl Bed {
     /// Counts every packet for flow logs.
     fn counting(mut self, tray: &Arc<Tray>) -> Self {
         let coverage = Arc::new(Coverage::default());
-        coverage.watch_everything(true);
+        self.snapshot.enis().iter().for_each(|eni| coverage.set(eni.key, true));
         let ledger = Ledger::new(Ledger::DEFAULT_ENTRIES, coverage, Arc::clone(tray));
         self.lane = self.lane.with_ledger(ledger);
         self

@@ -22,12 +22,13 @@ impl Default for Coverage {
 }
 
 impl Coverage {
-    /// Counts for every ENI, or only for those that are covered.
+    /// Somebody watches: counts for every ENI, and what is counted is handed over second by second. Or nobody does: only
+    /// for those that are covered, minute by minute.
     pub fn watch_everything(&self, on: bool) {
         self.everything.store(on, Relaxed);
     }
 
-    /// Whether every ENI is counted for.
+    /// Whether somebody watches.
     #[must_use]
     pub fn watches_everything(&self) -> bool {
         self.everything.load(Relaxed)

@@ -2,8 +2,8 @@
 //!
 //! Owned by one worker. Fed with what walks judged, and by the flow cache with what it served since it last told
 //! ([`crate::FlowCache`]); so a packet served from the cache costs nothing here. Deltas leave when their minute is over,
-//! or for lack of room, the oldest first, through a bounded [`Tray`]. What has room neither here nor there is counted as
-//! lost; no packet waits for it (FL-7).
+//! while somebody watches when their second is, or for lack of room; the oldest first, through a bounded [`Tray`]. What has
+//! room neither here nor there is counted as lost; no packet waits for it (FL-7).
 
 mod coverage;
 mod entry;
@@ -63,23 +63,29 @@ impl Ledger {
         self.tray.as_ref().map_or(usize::MAX, |tray| self.pages.room() + tray.room())
     }
 
-    /// Hands over at most `budget` deltas whose minute is over. True if more wait.
+    /// Hands over at most `budget` deltas whose minute is over; while somebody watches, whose second is, so that a flow is
+    /// told of once a second and not per packet. True if more wait.
     pub fn hand_over(&mut self, now: Now, budget: usize) -> bool {
-        let present = Window::of(unix_second(now.unix.as_secs()));
+        let due = self.due(now);
         self.tell_losses();
         for _ in 0..budget {
-            if !self.is_behind(present) || !self.hand_one() {
+            if !self.is_behind(due) || !self.hand_one() {
                 break;
             }
         }
-        !self.losses.is_empty() || self.is_behind(present)
+        !self.losses.is_empty() || self.is_behind(due)
     }
 
     /// Time until something is to be handed over, if nothing more comes.
     #[must_use]
     pub fn patience(&self, now: Now) -> Option<Duration> {
-        let window = self.pages.oldest()?.window();
-        Some(Duration::from_secs(window.end().into()).saturating_sub(now.unix))
+        let oldest = self.pages.oldest()?;
+        let end = if self.coverage.watches_everything() {
+            oldest.first.saturating_add(1)
+        } else {
+            oldest.window().end()
+        };
+        Some(Duration::from_secs(end.into()).saturating_sub(now.unix))
     }
 
     /// Hands over everything, whatever the room there is: the worker ends.
@@ -101,9 +107,15 @@ impl Ledger {
         }
     }
 
-    /// Whether the oldest delta is of an earlier minute.
-    fn is_behind(&self, present: Window) -> bool {
-        self.pages.oldest().is_some_and(|delta| delta.window() < present)
+    /// The second before which what is to leave has begun: the first of this minute, or this one while somebody watches.
+    fn due(&self, now: Now) -> u32 {
+        let present = unix_second(now.unix.as_secs());
+        if self.coverage.watches_everything() { present } else { Window::of(present).start() }
+    }
+
+    /// Whether the oldest delta has begun before a second.
+    fn is_behind(&self, due: u32) -> bool {
+        self.pages.oldest().is_some_and(|delta| delta.first < due)
     }
 
     /// Hands the oldest delta over before its minute ends.

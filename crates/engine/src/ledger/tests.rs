@@ -17,6 +17,7 @@ const ENI: EniKey = EniKey(1);
 
 struct Desk {
     ledger: Ledger,
+    coverage: Arc<Coverage>,
     tray: Arc<Tray>,
     counters: Counters,
 }
@@ -25,8 +26,8 @@ impl Desk {
     fn new(entries: usize, tray: usize) -> Self {
         let (coverage, tray) = (Arc::new(Coverage::default()), Arc::new(Tray::new(tray)));
         coverage.set(ENI, true);
-        let ledger = Ledger::new(entries, coverage, Arc::clone(&tray));
-        Self { ledger, tray, counters: Counters::new() }
+        let ledger = Ledger::new(entries, Arc::clone(&coverage), Arc::clone(&tray));
+        Self { ledger, coverage, tray, counters: Counters::new() }
     }
 
     fn count(&mut self, port: u16, second: u32) {
@@ -149,4 +150,51 @@ fn an_eni_without_flow_log_is_only_counted() {
     assert!(!desk.hand_over(60));
     assert_eq!((desk.taken(), desk.counters.values().sides.judged), (vec![], 2));
     assert_eq!(desk.counters.values().sides.logged, 0);
+}
+
+/// Who watches gets each flow once a second; the sums are those of one who waits for the minute.
+#[test]
+fn while_somebody_watches_deltas_leave_when_their_second_is_over() {
+    let mut desk = Desk::new(8, 8);
+    desk.count(1, 10);
+    desk.coverage.watch_everything(true);
+    desk.count(1, 10);
+    assert!(!desk.hand_over(10));
+    assert_eq!(desk.taken(), [], "not packet by packet");
+    assert_eq!(desk.ledger.patience(at(10)), Some(Duration::from_secs(1)));
+    desk.hand_over(11);
+    desk.count(1, 11);
+    desk.count(2, 12);
+    desk.hand_over(12);
+    assert_eq!(handed(&desk.taken()), [(1, 0, 4), (1, 0, 2)]);
+    desk.coverage.watch_everything(false);
+    assert!(!desk.hand_over(13));
+    assert_eq!((desk.taken(), desk.ledger.patience(at(13))), (vec![], Some(Duration::from_secs(47))));
+    desk.hand_over(60);
+    assert_eq!(handed(&desk.taken()), [(2, 0, 2)]);
+    assert_eq!(desk.counters.values().sides.logged, 8);
+}
+
+/// A full tray keeps early deltas waiting and loses none.
+#[test]
+fn what_a_watcher_cannot_take_in_time_waits() {
+    let mut desk = Desk::new(8, 1);
+    desk.coverage.watch_everything(true);
+    (1..=3).for_each(|port| desk.count(port, 1));
+    let mut taken = Vec::new();
+    while desk.hand_over(2) {
+        taken.extend(desk.taken());
+    }
+    taken.extend(desk.taken());
+    assert_eq!(handed(&taken), [(1, 0, 2), (2, 0, 2), (3, 0, 2)]);
+    assert_eq!(taken.len(), 3, "no loss is told");
+}
+
+#[test]
+fn an_eni_without_flow_log_is_counted_while_somebody_watches() {
+    let mut desk = Desk::new(2, 1);
+    desk.coverage.watch_everything(true);
+    desk.ledger.count(&desk.counters, &Delta { eni: EniKey(2), ..delta(1, 1) });
+    desk.hand_over(2);
+    assert_eq!((handed(&desk.taken()), desk.counters.values().sides.logged), (vec![(1, 0, 2)], 2));
 }
