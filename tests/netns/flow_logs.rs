@@ -10,21 +10,22 @@ use palisade_tests::{Bed, Mode, Policy, PortKind, Setup, daemon, tool};
 use serde_json::Value;
 
 /// Packets and bytes by interface, source, source port, destination, destination port, protocol and action.
-type Sums = BTreeMap<(String, String, u64, String, u64, u64, String), (u64, u64)>;
+pub(crate) type Sums = BTreeMap<Key, (u64, u64)>;
+pub(crate) type Key = (String, String, u64, String, u64, u64, String);
 
-fn logged(bed: &Bed, policy: &Policy) -> Policy {
+pub(crate) fn logged(bed: &Bed, policy: &Policy) -> Policy {
     policy.clone().and(&format!(
         "[flow_log.all]\nmax_aggregation_interval = 60\ndestination = {{ directory = \"{}\" }}\n",
         published(bed).display()
     ))
 }
 
-fn published(bed: &Bed) -> std::path::PathBuf {
+pub(crate) fn published(bed: &Bed) -> std::path::PathBuf {
     bed.dir().join("published")
 }
 
 /// What was published, by the daemon's own reader.
-fn sums(directory: &Path) -> Sums {
+pub(crate) fn sums(directory: &Path) -> Sums {
     let out = tool::must(
         daemon::binary().to_str().unwrap(),
         &["flows", "read", "--records", "--output", "json", directory.to_str().unwrap()],
@@ -77,9 +78,7 @@ fn records_tell_of_both_ends_what_passed_and_what_was_rejected() {
         bed.daemon.take().unwrap().stop();
         let sums = sums(&published(&bed));
         let of = |eni: &str, from: &str, protocol: u64, action: &str| {
-            let is_it = |key: &&(String, String, u64, String, u64, u64, String)| {
-                key.0 == eni && key.1 == from && key.5 == protocol && key.6 == action
-            };
+            let is_it = |key: &&Key| key.0 == eni && key.1 == from && key.5 == protocol && key.6 == action;
             let found = sums.iter().filter(|(key, _)| is_it(key));
             found.fold((0, 0), |sum, (_, volume)| (sum.0 + volume.0, sum.1 + volume.1))
         };

@@ -4,6 +4,7 @@
 mod basics;
 mod connections;
 mod flow_logs;
+mod flows;
 mod fragments;
 mod lifecycle;
 mod mirroring;

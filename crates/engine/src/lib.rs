@@ -26,6 +26,7 @@ mod stage;
 mod stages;
 mod walk;
 mod witness;
+pub mod words;
 
 pub use cache::FlowCache;
 pub use counters::{CopyValues, CounterValues, Counters, SessionValues, SideValues, StageValues, Tally};

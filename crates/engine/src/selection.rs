@@ -1,17 +1,15 @@
 //! Which connections are meant: the filter words of `palisade conns`, of its control requests and of scenarios.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 
 use palisade_conntrack::{ConnView, Ids, State};
 use palisade_packet::Direction;
-use palisade_packet::summary::protocol::{ICMP, ICMPV6, TCP, UDP};
 use palisade_policy::model::Cidr;
 use palisade_policy::{EniKey, Snapshot};
 
 use crate::engine::Engine;
+use crate::words::{self, BLOCKS, PORTS, PROTOCOLS};
 
 /// What every condition of a list is true of; without conditions, every connection.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -100,12 +98,12 @@ impl Condition {
                 Some(eni) => Ok(Self::Eni(eni.key)),
                 None => Err(SelectionError::no_such_eni(word, value)),
             },
-            "proto" => read(|value| protocol(value).map(Self::Protocol), PROTOCOLS),
-            "local" => read(|value| block(value).map(Self::Local), BLOCKS),
-            "remote" => read(|value| block(value).map(Self::Remote), BLOCKS),
-            "port" => read(|value| ports(value).map(Self::Port), PORTS),
-            "local-port" => read(|value| ports(value).map(Self::LocalPort), PORTS),
-            "remote-port" => read(|value| ports(value).map(Self::RemotePort), PORTS),
+            "proto" => read(|value| words::protocol(value).map(Self::Protocol), PROTOCOLS),
+            "local" => read(|value| words::block(value).map(Self::Local), BLOCKS),
+            "remote" => read(|value| words::block(value).map(Self::Remote), BLOCKS),
+            "port" => read(|value| words::ports(value).map(Self::Port), PORTS),
+            "local-port" => read(|value| words::ports(value).map(Self::LocalPort), PORTS),
+            "remote-port" => read(|value| words::ports(value).map(Self::RemotePort), PORTS),
             "state" => read(|value| state(value).map(Self::State), &states()),
             "origin" => read(|value| origin(value).map(Self::Origin), "write `egress` or `ingress`"),
             _ => Err(SelectionError::no_such_word(word)),
@@ -130,34 +128,6 @@ impl Condition {
             Self::WouldRefuse => Engine::would_refuse(snapshot, entry),
         }
     }
-}
-
-const PROTOCOLS: &str = "write `tcp`, `udp`, `icmp`, `icmpv6` or a number from 0 to 255";
-const BLOCKS: &str =
-    "write an address such as 10.0.1.10, or a CIDR block without host bits such as 10.0.2.0/24";
-const PORTS: &str = "write a port from 0 to 65535, or a range such as 1024-65535";
-
-fn protocol(text: &str) -> Option<u8> {
-    match text {
-        "tcp" => Some(TCP),
-        "udp" => Some(UDP),
-        "icmp" => Some(ICMP),
-        "icmpv6" => Some(ICMPV6),
-        number => number.parse().ok(),
-    }
-}
-
-fn block(text: &str) -> Option<Cidr> {
-    match IpAddr::from_str(text) {
-        Ok(address) => Some(address.into()),
-        Err(_) => Cidr::from_str(text).ok().filter(|block| *block == block.trunc()),
-    }
-}
-
-fn ports(text: &str) -> Option<RangeInclusive<u16>> {
-    let (from, to) = text.split_once('-').unwrap_or((text, text));
-    let range = from.parse().ok()?..=to.parse().ok()?;
-    (!range.is_empty()).then_some(range)
 }
 
 fn state(text: &str) -> Option<&'static str> {

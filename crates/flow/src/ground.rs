@@ -67,6 +67,12 @@ impl Ground {
         }
     }
 
+    /// Whether no rule or entry matched, which records call the rule `default`.
+    #[must_use]
+    pub const fn is_default(self) -> bool {
+        matches!(self, Self::NoRule | Self::AclDefault)
+    }
+
     /// The stage of the walk that decided, as `palisade explain` calls it.
     #[must_use]
     pub const fn stage(self) -> &'static str {

@@ -1,13 +1,15 @@
-//! What records say of an ENI besides its flows.
+//! What records, and those who watch, are told of an ENI besides its flows.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use palisade_policy::model::{EniIndex, Profile, Vpc};
 
-/// An ENI as it was in some generations of the policy: everything that its records print. It outlives the ENI for as long as
+/// An ENI as it was in some generations of the policy: everything that its records print, and its name. It outlives the ENI for as long as
 /// records may still speak of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Description {
+    /// Its name in the configuration, for people.
+    pub name: String,
     /// `eni-…`.
     pub eni: String,
     /// `subnet-…`.
@@ -35,6 +37,7 @@ impl Description {
         let eni = &vpc[index];
         let instance = &vpc[eni.instance];
         Self {
+            name: eni.name.clone(),
             eni: eni.id.clone(),
             subnet: vpc[eni.subnet].id.clone(),
             vpc: vpc.id.clone(),

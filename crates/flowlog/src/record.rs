@@ -125,7 +125,7 @@ fn flow_value(
         Field::NextHopSubnetId => optional(hop.map(|hop| &hop.subnet), out),
         Field::NextHopVpcId => optional(hop.map(|hop| &hop.vpc), out),
         Field::PalisadeStage => out.write_str(delta.ground.stage()),
-        Field::PalisadeRule => optional(rule.or_else(|| default_rule(delta)), out),
+        Field::PalisadeRule => optional(rule.or_else(|| delta.ground.is_default().then_some("default")), out),
         Field::PalisadeReason => out.write_str(delta.ground.as_str(delta.direction)),
         Field::PalisadeGeneration => write!(out, "{}", delta.generation),
         // Sublocations, AWS's address ranges, ECS, tags, block public access, encryption and ENIs of services are unknown here.
@@ -144,11 +144,6 @@ const fn traffic_path(delta: &Delta) -> Option<u8> {
         (Egress, Action::Accept, Hop::InternetGateway) => Some(8),
         _ => None,
     }
-}
-
-const fn default_rule(delta: &Delta) -> Option<&'static str> {
-    use palisade_flow::Ground::{AclDefault, NoRule};
-    if matches!(delta.ground, NoRule | AclDefault) { Some("default") } else { None }
 }
 
 #[cfg(test)]

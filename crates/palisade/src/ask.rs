@@ -121,6 +121,22 @@ fn explain_alone(
     }
 }
 
+/// Asks a daemon; `Err` is how to end if it does not answer or refuses, which the user has been told.
+///
+/// # Errors
+/// Those of writing.
+pub(crate) fn answer<T: DeserializeOwned>(
+    screen: &mut Screen,
+    client: &Client,
+    question: &Request,
+) -> io::Result<Result<T, Exit>> {
+    match client::ask::<T>(client, question) {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(AskError::Unreachable(failure)) => screen.failure(&failure).map(|()| Err(failure.exit)),
+        Err(AskError::Refused(refusal)) => refuse(screen, &refusal).map(Err),
+    }
+}
+
 /// Asks a daemon and shows its answer.
 fn ask<T: Serialize + DeserializeOwned>(
     screen: &mut Screen,
@@ -128,10 +144,9 @@ fn ask<T: Serialize + DeserializeOwned>(
     question: &Request,
     mut write: impl FnMut(&T, &mut dyn Write) -> io::Result<()>,
 ) -> io::Result<Exit> {
-    match client::ask::<T>(client, question) {
+    match answer::<T>(screen, client, question)? {
         Ok(answer) => show(screen, &answer, &mut write).map(|()| Exit::Ok),
-        Err(AskError::Unreachable(failure)) => screen.failure(&failure).map(|()| failure.exit),
-        Err(AskError::Refused(refusal)) => refuse(screen, &refusal),
+        Err(exit) => Ok(exit),
     }
 }
 

@@ -178,6 +178,7 @@ impl Backend for Daemon {
             Request::KillConns(request) => serde_json::to_string(&self.kill(&request)?),
             Request::Rules {} => serde_json::to_string(&self.rules()),
             Request::Mirror {} => serde_json::to_string(&self.mirror()),
+            Request::Flows(request) => serde_json::to_string(&self.flow_logs.watch(&request)?),
             Request::Explain { packet } => serde_json::to_string(&self.explain(&packet)?),
             Request::Reload {} => serde_json::to_string(&self.reload()?),
             Request::Version {} => {

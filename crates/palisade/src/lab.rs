@@ -10,7 +10,6 @@
 
 mod books;
 mod device;
-mod interrupt;
 mod leftovers;
 mod loan;
 mod marker;
@@ -30,8 +29,8 @@ use toml::Table;
 
 use crate::cli::Attach;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use device::{Device, Kind};
-use interrupt::Interrupt;
 
 pub(crate) use stage::LabStage;
 

@@ -11,6 +11,7 @@ mod control;
 mod daemon;
 mod failure;
 mod flows;
+mod interrupt;
 mod lab;
 mod lint;
 mod logging;

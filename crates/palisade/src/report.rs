@@ -3,6 +3,7 @@
 pub(crate) mod conns;
 pub(crate) mod explain;
 pub(crate) mod flow_logs;
+pub(crate) mod flows;
 pub(crate) mod mirror;
 pub(crate) mod numbers;
 pub(crate) mod reload;

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _, Write};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+use terminal_size::Height;
 
 use crate::cli::{Format, Look, When};
 use crate::failure::Failure;
@@ -31,6 +32,8 @@ pub(crate) struct Screen {
     pub(crate) colour: bool,
     /// Columns to wrap at.
     pub(crate) width: usize,
+    /// Lines of the terminal that results go to; none if it is none.
+    lines: Option<u16>,
 }
 
 impl Screen {
@@ -50,6 +53,7 @@ impl Screen {
             format: look.output,
             colour,
             width: width(),
+            lines: lines(),
         }
     }
 
@@ -67,6 +71,35 @@ impl Screen {
         self.out.flush()
     }
 
+    /// Whether results go to a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.lines.is_some()
+    }
+
+    /// Lines of the terminal that results go to, if they do.
+    pub(crate) fn height(&self) -> Option<u16> {
+        self.lines.map(|known| {
+            terminal_size::terminal_size_of(io::stdout()).map_or(known, |(_, Height(lines))| lines)
+        })
+    }
+
+    /// Draws in the place of what the terminal shows. Lines that are too long are cut, so that each takes one.
+    pub(crate) fn redraw(&mut self, draw: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        self.control("\x1b[?7l\x1b[H\x1b[J")?;
+        let drawn = draw(&mut self.out);
+        self.control("\x1b[?7h")?;
+        drawn
+    }
+
+    /// Writes what moves the cursor, past the stream that removes styles where colour is not wanted.
+    fn control(&mut self, sequence: &str) -> io::Result<()> {
+        self.out.flush()?;
+        // This thread holds the lock on standard output already.
+        let mut out = io::stdout().lock();
+        out.write_all(sequence.as_bytes())?;
+        out.flush()
+    }
+
     /// Writes what went wrong and what to do.
     pub(crate) fn failure(&mut self, failure: &Failure) -> io::Result<()> {
         self.out.flush()?;
@@ -76,6 +109,11 @@ impl Screen {
         }
         self.err.flush()
     }
+}
+
+fn lines() -> Option<u16> {
+    let size = terminal_size::terminal_size_of(io::stdout());
+    io::stdout().is_terminal().then(|| size.map_or(24, |(_, Height(lines))| lines))
 }
 
 fn width() -> usize {

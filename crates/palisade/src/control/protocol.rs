@@ -1,5 +1,6 @@
 //! One JSON request per line, one JSON answer per line.
 
+use clap::ValueEnum;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,8 @@ pub(crate) enum Request {
     Rules {},
     /// Mirror sessions, and what became of their copies.
     Mirror {},
+    /// Flows, which are watched for a while from then on.
+    Flows(FlowsRequest),
     /// What would happen to a packet.
     Explain {
         /// The packet, in the notation of `palisade explain`.
@@ -69,6 +72,63 @@ pub(crate) const MAX_LIMIT: u32 = 100_000;
 
 fn default_limit() -> u32 {
     1000
+}
+
+/// Which flows to show.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FlowsRequest {
+    /// Only those of which all these filter words are true.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) filter: Vec<String>,
+    /// Which come first.
+    pub(crate) sort: FlowOrder,
+    /// Most flows to list, 1 to [`MAX_FLOWS`].
+    pub(crate) limit: u32,
+    /// Seconds over which rates are taken, one of [`INTERVALS`].
+    pub(crate) interval: u8,
+}
+
+/// What flows are sorted by, the greatest first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FlowOrder {
+    /// Bits per second of late
+    #[default]
+    Rate,
+    /// Packets since they are watched
+    Packets,
+    /// Bytes since they are watched
+    Bytes,
+    /// Time of the last packet
+    Last,
+}
+
+/// Most flows that one answer lists: all that are kept.
+pub(crate) const MAX_FLOWS: u32 = 65_536;
+
+/// Seconds over which rates can be taken.
+pub(crate) const INTERVALS: std::ops::RangeInclusive<u8> = 1..=10;
+
+impl Default for FlowsRequest {
+    fn default() -> Self {
+        Self { filter: Vec::new(), sort: FlowOrder::Rate, limit: 50, interval: 2 }
+    }
+}
+
+impl FlowsRequest {
+    /// Whether its numbers are in range.
+    ///
+    /// # Errors
+    /// The interval is not.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        if INTERVALS.contains(&self.interval) {
+            return Ok(());
+        }
+        let what = format!("`interval`: rates cannot be taken over {} seconds", self.interval);
+        let help = format!("write {} to {}", INTERVALS.start(), INTERVALS.end());
+        Err(Refusal::new(Code::BadRequest, what, help))
+    }
 }
 
 /// The answer to a request, as it crosses the socket.
@@ -176,6 +236,7 @@ mod tests {
         let kill = KillRequest { filter: vec!["port=22".to_owned()], limit: 1000, ..KillRequest::default() };
         let line = r#"{"command":"kill-conns","filter":["port=22"]}"#;
         assert_eq!(request(line).unwrap(), Request::KillConns(kill));
+        assert_eq!(request(r#"{"command":"flows"}"#).unwrap(), Request::Flows(FlowsRequest::default()));
         let explain = Request::Explain { packet: "icmp 10.0.0.1 > 10.0.0.2".to_owned() };
         assert_eq!(request(r#"{"command":"explain","packet":"icmp 10.0.0.1 > 10.0.0.2"}"#).unwrap(), explain);
     }
@@ -191,6 +252,8 @@ mod tests {
             r#"{"command":"conns","limit":-1}"#,
             r#"{"command":"conns","filter":"port=22"}"#,
             r#"{"command":"kill-conns","eni":"a"}"#,
+            r#"{"command":"flows","sort":"size"}"#,
+            r#"{"command":"flows","interval":256}"#,
             r#"{"command":"conns","enni":"a"}"#,
             r#"{"command":"status","x":1}"#,
             "\u{0}\u{1}",
@@ -204,14 +267,14 @@ mod tests {
     fn the_documentation_shows_requests_and_answers_that_are() {
         let page = include_str!("../../../../docs/control-socket.md");
         let quoted: Vec<_> = page.split('`').filter(|text| text.starts_with("{\"command\"")).collect();
-        assert!(quoted.len() >= 9, "every command is documented: {quoted:?}");
+        assert!(quoted.len() >= 11, "every command is documented: {quoted:?}");
         for text in quoted {
             assert!(request(text).is_ok(), "{text}");
         }
         let blocks: Vec<_> =
             page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-        let [error, status, conns, kill, rules, mirror, explain, reload] = &blocks[..] else {
-            panic!("eight examples: {blocks:?}")
+        let [error, status, conns, kill, rules, mirror, flows, explain, reload] = &blocks[..] else {
+            panic!("nine examples: {blocks:?}")
         };
         assert!(read::<Response<()>>(error.as_bytes()).is_ok());
         assert!(read::<crate::report::status::StatusReport>(status.as_bytes()).is_ok());
@@ -219,6 +282,7 @@ mod tests {
         assert!(read::<crate::report::conns::KillReport>(kill.as_bytes()).is_ok());
         assert!(read::<crate::report::rules::RulesReport>(rules.as_bytes()).is_ok());
         assert!(read::<crate::report::mirror::MirrorReport>(mirror.as_bytes()).is_ok());
+        assert!(read::<crate::report::flows::FlowsReport>(flows.as_bytes()).is_ok());
         assert!(read::<crate::report::explain::ExplainReport>(explain.as_bytes()).is_ok());
         assert!(read::<crate::report::reload::ReloadReport>(reload.as_bytes()).is_ok());
     }
@@ -231,6 +295,7 @@ mod tests {
             Request::KillConns(KillRequest { all: true, dry_run: true, limit: 7, ..KillRequest::default() }),
             Request::Rules {},
             Request::Mirror {},
+            Request::Flows(FlowsRequest { sort: FlowOrder::Last, limit: 7, ..FlowsRequest::default() }),
             Request::Explain { packet: "a\n\"b".to_owned() },
             Request::Reload {},
             Request::Version {},

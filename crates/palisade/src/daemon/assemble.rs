@@ -41,7 +41,7 @@ impl Daemon {
         let Settings { takeover, engine, judge, devices, clock } = settings;
         let snapshot = Arc::new(Snapshot::compile(vpc, None));
         let coverage = Arc::default();
-        let flow_logs = FlowLogs::start(snapshot.vpc(), Arc::clone(&coverage), clock.clone(), &snapshot)?;
+        let flow_logs = FlowLogs::start(&snapshot, Arc::clone(&coverage), clock.clone())?;
         let (known, ports) = open_all(&*devices, &snapshot, takeover)?;
         let options = Options {
             workers: daemon.workers.unwrap_or_else(Options::suitable_workers),

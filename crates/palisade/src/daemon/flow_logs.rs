@@ -1,4 +1,5 @@
-//! Flow logs of a running daemon: what workers hand over becomes records, and records are delivered.
+//! Flow logs of a running daemon: what workers hand over becomes records, and records are delivered; and flows that somebody
+//! watches.
 //!
 //! A thread of its own empties the workers' trays and closes windows; each flow log has another one that delivers. Control
 //! requests meet the first at a lock that no worker ever takes. While there is neither a flow log nor anybody who
@@ -6,6 +7,7 @@
 
 mod couriers;
 mod desk;
+mod live;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,13 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use palisade_engine::{Coverage, Tray};
+use palisade_engine::{Coverage, Now, Tray};
 use palisade_policy::Snapshot;
-use palisade_policy::model::Vpc;
 use palisade_runtime::{Clock, LawResult};
 
+use crate::control::protocol::{FlowsRequest, Refusal};
 use crate::failure::Failure;
 use crate::report::flow_logs::FlowLogReport;
+use crate::report::flows::FlowsReport;
 use desk::{Desk, Round};
 
 /// Longest time between two looks at the trays while something is counted, and the shortest while they are full.
@@ -46,20 +49,20 @@ impl FlowLogs {
     /// # Errors
     /// A spool cannot be opened.
     pub(crate) fn start(
-        vpc: &Vpc,
+        snapshot: &Arc<Snapshot>,
         coverage: Arc<Coverage>,
         clock: Clock,
-        snapshot: &Arc<Snapshot>,
     ) -> Result<Self, Failure> {
+        let vpc = snapshot.vpc();
         let spool = vpc.daemon.flow_log_spool(&vpc.id);
-        let now = second(&clock);
+        let now = second(clock.now());
         let failure = |error: io::Error| {
             Failure::new(
                 format_args!("flow logs cannot be kept under {}: {error}", spool.display()),
                 "see `daemon.flow_log_spool` in the configuration",
             )
         };
-        let mut desk = Desk::new(vpc, coverage);
+        let mut desk = Desk::new(snapshot, coverage);
         desk.take_up(snapshot, now).and_then(|()| desk.take_up_orphans()).map_err(failure)?;
         let shared = Arc::new(Shared { desk: Mutex::new(desk), clock, stopping: AtomicBool::new(false) });
         let keeper = Arc::clone(&shared);
@@ -77,7 +80,7 @@ impl FlowLogs {
     /// # Errors
     /// A spool cannot be opened; the flow logs are as they were.
     pub(crate) fn take_up(&self, snapshot: &Arc<Snapshot>) -> io::Result<()> {
-        let now = second(&self.shared.clock);
+        let now = second(self.shared.clock.now());
         let done = self.shared.desk().take_up(snapshot, now);
         self.wake();
         done
@@ -86,6 +89,17 @@ impl FlowLogs {
     /// What each flow log has done.
     pub(crate) fn report(&self, snapshot: &Snapshot) -> Vec<FlowLogReport> {
         self.shared.desk().report(snapshot.vpc())
+    }
+
+    /// Shows flows, and watches them for a while from now on.
+    ///
+    /// # Errors
+    /// A filter word is none, or names what there is not; whether flows are watched has not changed.
+    pub(crate) fn watch(&self, request: &FlowsRequest) -> Result<FlowsReport, Refusal> {
+        let now = self.shared.clock.now();
+        let shown = self.shared.desk().watch(request, now);
+        self.wake();
+        shown
     }
 
     /// Writes everything and has it delivered, as far as that takes no more than a few seconds; the rest waits on disk for the
@@ -117,7 +131,7 @@ impl Shared {
     /// The thread's work.
     fn keep(&self) {
         while !self.stopping.load(Ordering::Relaxed) {
-            let now = second(&self.clock);
+            let now = self.clock.now();
             let round = self.desk().round(now);
             match round {
                 Round::Busy => thread::park_timeout(LOOK_AGAIN),
@@ -133,6 +147,6 @@ impl Shared {
 }
 
 /// Unix seconds.
-fn second(clock: &Clock) -> u32 {
-    u32::try_from(clock.now().unix.as_secs()).unwrap_or(u32::MAX)
+fn second(now: Now) -> u32 {
+    u32::try_from(now.unix.as_secs()).unwrap_or(u32::MAX)
 }

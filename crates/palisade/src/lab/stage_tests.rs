@@ -3,10 +3,10 @@
 use palisade_io::namespaces;
 use palisade_scenario::notation;
 
-use super::super::interrupt::Interrupt;
 use super::super::{Served, leftovers};
 use super::*;
 use crate::cli::Attach;
+use crate::interrupt::Interrupt;
 
 const WORLD: &str = "
     [vpc]

@@ -185,7 +185,7 @@ fn names(entry: &ConnView, snapshot: &Snapshot) -> (String, String) {
     )
 }
 
-fn protocol(number: u8) -> String {
+pub(super) fn protocol(number: u8) -> String {
     match number {
         1 => "icmp".to_owned(),
         6 => "tcp".to_owned(),
@@ -195,14 +195,14 @@ fn protocol(number: u8) -> String {
     }
 }
 
-const fn direction(direction: Direction) -> &'static str {
+pub(super) const fn direction(direction: Direction) -> &'static str {
     match direction {
         Direction::Ingress => "ingress",
         Direction::Egress => "egress",
     }
 }
 
-fn end(address: IpAddr, port: Option<u16>) -> String {
+pub(super) fn end(address: IpAddr, port: Option<u16>) -> String {
     port.map_or_else(|| address.to_string(), |port| SocketAddr::new(address, port).to_string())
 }
 

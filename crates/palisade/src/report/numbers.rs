@@ -33,6 +33,15 @@ pub(crate) fn bytes(bytes: u64) -> String {
     )
 }
 
+/// Bits per second in a unit that keeps the number short, such as `1.5 M`.
+pub(crate) fn bits(rate: f64) -> String {
+    const UNITS: [(f64, &str); 4] = [(1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
+    match UNITS.iter().find(|(size, _)| rate >= *size) {
+        Some((size, unit)) => format!("{:.1}{unit}", rate / size),
+        None => format!("{rate:.0}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +61,21 @@ mod tests {
         ];
         for (seconds, text) in cases {
             assert_eq!(time(seconds), text, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn bits_are_short() {
+        let cases = [
+            (0.0, "0"),
+            (999.4, "999"),
+            (1500.0, "1.5 k"),
+            (2e6, "2.0 M"),
+            (40.1e9, "40.1 G"),
+            (7e15, "7000.0 T"),
+        ];
+        for (rate, text) in cases {
+            assert_eq!(bits(rate), text);
         }
     }
 

@@ -37,7 +37,7 @@ mod resolve;
 mod rule;
 mod scalar;
 mod schema;
-mod suggest;
+pub mod suggest;
 mod table;
 mod traffic;
 mod value;

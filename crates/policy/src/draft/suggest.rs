@@ -4,7 +4,8 @@
 const LONGEST: usize = 64;
 
 /// `did you mean `NAME`? ` if one of the candidates is near, else nothing.
-pub(crate) fn did_you_mean<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> String {
+#[must_use]
+pub fn did_you_mean<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> String {
     nearest(word, candidates).map_or_else(String::new, |name| format!("did you mean `{name}`? "))
 }
 
@@ -20,7 +21,8 @@ fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<
 }
 
 /// The text, cut to a length that fits into a message.
-pub(crate) fn short(text: &str) -> String {
+#[must_use]
+pub fn short(text: &str) -> String {
     if text.len() <= LONGEST {
         return text.to_owned();
     }

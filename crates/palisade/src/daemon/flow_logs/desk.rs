@@ -1,19 +1,22 @@
-//! What the flow-log thread works at: windows, spools, and who is covered. Guarded by a lock of [`super::FlowLogs`].
+//! What the flow-log thread works at: windows, spools, who is covered, and what somebody watches. Guarded by a lock of [`super::FlowLogs`].
 
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use palisade_engine::{Coverage, Handed, Tray};
+use palisade_engine::{Coverage, Handed, Now, Tray};
 use palisade_flow::{Delta, Window};
-use palisade_flowlog::{Collector, Description, FlowLog, Limits, Resource, Traffic};
+use palisade_flowlog::{Collector, Description, FlowLog, LINGER, Limits, Resource, Traffic};
 use palisade_policy::model::Vpc;
 use palisade_policy::{EniKey, Snapshot};
 use palisade_runtime::LawResult;
 
 use super::couriers::Couriers;
+use super::live::Live;
+use crate::control::protocol::{FlowsRequest, Refusal};
 use crate::report::flow_logs::FlowLogReport;
+use crate::report::flows::FlowsReport;
 
 /// What is taken from one tray in a round.
 const PORTION: usize = 16_384;
@@ -40,6 +43,10 @@ pub(super) struct Desk {
     /// File of credentials for AWS services.
     credentials: Option<PathBuf>,
     coverage: Arc<Coverage>,
+    /// The policy that was taken up last.
+    snapshot: Arc<Snapshot>,
+    /// Flows, while somebody watches.
+    live: Option<Live>,
     /// Made with the first flow log.
     collector: Option<Collector>,
     couriers: Couriers,
@@ -50,6 +57,8 @@ pub(super) struct Desk {
     covered: HashSet<EniKey>,
     /// ENIs that will be covered when the minute is over whose first second after it this is; until then more are (FL-5).
     next: Option<(u32, HashSet<EniKey>)>,
+    /// Until this second workers hand over what they have counted for those who have stopped to want it.
+    awake_until: u32,
     /// Packets of everything that was taken.
     handed: u64,
     /// Packets taken while there was no collector.
@@ -64,7 +73,8 @@ impl std::fmt::Debug for Desk {
 
 impl Desk {
     /// A desk without flow logs.
-    pub(super) fn new(vpc: &Vpc, coverage: Arc<Coverage>) -> Self {
+    pub(super) fn new(snapshot: &Arc<Snapshot>, coverage: Arc<Coverage>) -> Self {
+        let vpc = snapshot.vpc();
         let daemon = &vpc.daemon;
         let records = usize::try_from(daemon.flow_log_records).unwrap_or(usize::MAX);
         Self {
@@ -72,6 +82,8 @@ impl Desk {
             limits: Limits { records, spool: daemon.flow_log_spool_limit },
             credentials: daemon.credentials_file.clone(),
             coverage,
+            snapshot: Arc::clone(snapshot),
+            live: None,
             collector: None,
             couriers: Couriers::default(),
             trays: Vec::new(),
@@ -79,6 +91,7 @@ impl Desk {
             lifelong: Vec::new(),
             covered: HashSet::new(),
             next: None,
+            awake_until: 0,
             handed: 0,
             unwanted: 0,
         }
@@ -94,6 +107,15 @@ impl Desk {
     /// # Errors
     /// A spool cannot be opened; the flow logs are as they were.
     pub(super) fn take_up(&mut self, snapshot: &Arc<Snapshot>, now: u32) -> io::Result<()> {
+        self.take_up_logs(snapshot, now)?;
+        if let Some(live) = &mut self.live {
+            live.learn(snapshot, now);
+        }
+        self.snapshot = Arc::clone(snapshot);
+        Ok(())
+    }
+
+    fn take_up_logs(&mut self, snapshot: &Arc<Snapshot>, now: u32) -> io::Result<()> {
         let logs = FlowLog::all(snapshot.vpc());
         let is_first = self.collector.is_none();
         if is_first && !logs.is_empty() {
@@ -131,21 +153,35 @@ impl Desk {
         Ok(())
     }
 
+    /// Shows flows, and watches them for a while from now on.
+    ///
+    /// # Errors
+    /// A filter word is none, or names what there is not; whether flows are watched has not changed.
+    pub(super) fn watch(&mut self, request: &FlowsRequest, now: Now) -> Result<FlowsReport, Refusal> {
+        self.take(PORTION);
+        if let Some(live) = &mut self.live {
+            return live.show(request, now);
+        }
+        let mut live = Live::begin(&self.snapshot, now);
+        let shown = live.show(request, now)?;
+        self.live = Some(live);
+        self.coverage.watch_everything(true);
+        Ok(shown)
+    }
+
     /// Empties the trays, closes windows, writes records.
-    pub(super) fn round(&mut self, now: u32) -> Round {
+    pub(super) fn round(&mut self, now: Now) -> Round {
         let mut is_busy = self.take(PORTION);
+        self.end_watch(now);
+        let now = super::second(now);
         self.uncover(now);
         if let Some(collector) = &mut self.collector {
             is_busy |= collector.tick(now, RECORDS);
         }
         match is_busy {
             true => Round::Busy,
-            false
-                if self.covered.is_empty() && self.logs.is_empty() && !self.coverage.watches_everything() =>
-            {
-                Round::Idle
-            }
-            false => Round::Calm,
+            false if self.is_counting() || now < self.awake_until => Round::Calm,
+            false => Round::Idle,
         }
     }
 
@@ -229,6 +265,11 @@ impl Desk {
         let sum = deltas.iter().map(|delta| delta.packets).sum::<u64>()
             + losses.clone().map(|loss| loss.packets).sum::<u64>();
         self.handed += sum;
+        if let Some(live) = &mut self.live {
+            for handed in handed {
+                live.count(handed);
+            }
+        }
         match &mut self.collector {
             Some(collector) => {
                 collector.take(&deltas);
@@ -259,6 +300,30 @@ impl Desk {
             self.coverage.set(*eni, false);
         }
         self.covered = wanted;
+        self.stay_awake(now);
+    }
+
+    /// Stops to watch when nobody has asked for too long.
+    fn end_watch(&mut self, now: Now) {
+        let second = super::second(now);
+        if self.live.take_if(|live| live.is_over(now)).is_some() {
+            self.coverage.watch_everything(false);
+            self.stay_awake(second);
+        }
+        if let Some(live) = &mut self.live {
+            live.forget(second);
+        }
+    }
+
+    /// What workers have counted they hand over when its minute is over, also if nobody wants it any longer; somebody must
+    /// empty their trays until then.
+    const fn stay_awake(&mut self, now: u32) {
+        self.awake_until = Window::of(now).end().saturating_add(LINGER);
+    }
+
+    /// Whether anything is counted.
+    fn is_counting(&self) -> bool {
+        !self.covered.is_empty() || !self.logs.is_empty() || self.live.is_some()
     }
 }
 
@@ -271,4 +336,49 @@ const fn delta(handed: &Handed) -> Option<Delta> {
 
 const fn law(name: &'static str, left: u64, right: u64) -> LawResult {
     LawResult { name, left, right, holds: left == right }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::flow_logs::live::testing::{at, snapshot};
+
+    /// A desk without flow logs.
+    fn desk() -> (Desk, Arc<Coverage>) {
+        let coverage = Arc::<Coverage>::default();
+        let snapshot = snapshot();
+        let mut desk = Desk::new(&snapshot, Arc::clone(&coverage));
+        desk.take_up(&snapshot, 100).unwrap();
+        (desk, coverage)
+    }
+
+    #[test]
+    fn everything_is_counted_while_somebody_asks_and_no_longer() {
+        let (mut desk, coverage) = desk();
+        assert_eq!(desk.round(at(100)), Round::Idle);
+        desk.watch(&FlowsRequest::default(), at(100)).unwrap();
+        assert!(coverage.watches_everything());
+        assert_eq!(desk.round(at(110)), Round::Calm);
+        desk.watch(&FlowsRequest::default(), at(129)).unwrap();
+        assert_eq!(desk.round(at(158)), Round::Calm);
+        assert!(coverage.watches_everything());
+        assert_eq!(desk.round(at(159)), Round::Calm, "workers still have what they counted");
+        assert!(!coverage.watches_everything() && desk.live.is_none());
+        assert_eq!([desk.round(at(181)), desk.round(at(182))], [Round::Calm, Round::Idle]);
+        let anew = desk.watch(&FlowsRequest::default(), at(200)).unwrap();
+        assert_eq!((anew.total, anew.watched_seconds), (0, 0));
+    }
+
+    #[test]
+    fn a_request_that_is_none_begins_nothing() {
+        let (mut desk, coverage) = desk();
+        for wrong in [
+            FlowsRequest { filter: vec!["enni=a".to_owned()], ..FlowsRequest::default() },
+            FlowsRequest { interval: 0, ..FlowsRequest::default() },
+        ] {
+            assert!(desk.watch(&wrong, at(100)).is_err());
+            assert!(!coverage.watches_everything());
+        }
+        assert_eq!(desk.round(at(100)), Round::Idle);
+    }
 }
