@@ -44,6 +44,14 @@ fn flow(daemon: &Daemon, words: &[&str], packets: u64) -> Value {
     }
 }
 
+/// What a rule is called that says this, in a direction of a group.
+fn rule(daemon: &Daemon, text: &str, direction: &str, group: &str) -> String {
+    let rules = daemon.ask(&["rules"]);
+    let is_it =
+        |rule: &&Value| rule["text"] == text && rule["direction"] == direction && rule["name"] == group;
+    rules["rules"].as_array().unwrap().iter().find(is_it).unwrap()["number"].as_str().unwrap().to_owned()
+}
+
 /// What decided on a flow, and its bytes.
 fn told(flow: &Value) -> (&str, &str, u64) {
     (flow["action"].as_str().unwrap(), flow["rule"].as_str().unwrap_or("-"), flow["bytes"].as_u64().unwrap())
@@ -58,15 +66,10 @@ fn flows_are_watched_with_the_rules_that_decide() {
         let policy = Policy::open().group("b", &["icmp 8/any from 10.0.1.0/24"], &[]);
         bed.start_daemon(&policy).unwrap();
         let daemon = bed.daemon();
-        let rules = daemon.ask(&["rules"]);
-        let rule = |text: &str, direction: &str, of: &str| {
-            let rules = rules["rules"].as_array().unwrap();
-            let is_it =
-                |rule: &&Value| rule["text"] == text && rule["direction"] == direction && rule["name"] == of;
-            rules.iter().find(is_it).unwrap()["number"].as_str().unwrap().to_owned()
-        };
-        let (out, echo) =
-            (rule("all to 0.0.0.0/0", "egress", "a"), rule("icmp 8/any from 10.0.1.0/24", "ingress", "b"));
+        let (out, echo) = (
+            rule(daemon, "all to 0.0.0.0/0", "egress", "a"),
+            rule(daemon, "icmp 8/any from 10.0.1.0/24", "ingress", "b"),
+        );
         watch(daemon);
         assert!(tool::ping(&bed.guest("a").netns, "10.0.2.10", "") > 0.99);
         let to = SocketAddr::new(bed.guest("b").address(false), 22);
@@ -138,7 +141,15 @@ fn watching_takes_nothing_from_flow_logs() {
         logged(&bed, &Policy::open().group("b", &["tcp 5201 from 0.0.0.0/0"], &["all to 0.0.0.0/0"]));
     bed.start_daemon(&policy).unwrap();
     let (a, b) = (&bed.guest("a").netns, &bed.guest("b").netns);
+    assert!(tool::ping(b, "10.0.1.10", "") > 0.99);
+    thread::sleep(Duration::from_millis(1100)); // then it is counted, for its record, and nobody watches
     watch(bed.daemon());
+    assert!(tool::ping(b, "10.0.1.10", "") > 0.99);
+    let pings = ["src=10.0.2.10", "protocol=icmp", "eni=a"];
+    assert_eq!(
+        told(&flow(bed.daemon(), &pings, 3)),
+        ("ACCEPT", &*rule(bed.daemon(), "all from 0.0.0.0/0", "ingress", "a"), 3 * 84)
+    );
     let said = tool::iperf(a, b, bed.guest("b").address(false), "-n 20000000");
     let sent = said["end"]["sum_received"]["bytes"].as_u64().unwrap();
     let to = SocketAddr::new(bed.guest("b").address(false), 22);
@@ -148,8 +159,9 @@ fn watching_takes_nothing_from_flow_logs() {
     let report = ask(bed.daemon(), request);
     let seen: Sums = report["flows"].as_array().unwrap().iter().map(line).collect();
     bed.daemon.take().unwrap().stop();
-    let records: Sums = sums(&published(&bed)).into_iter().filter(|(key, _)| key.5 == 6).collect();
+    let (records, pings): (Sums, Sums) = sums(&published(&bed)).into_iter().partition(|(key, _)| key.5 == 6);
     assert_eq!(records, seen);
+    assert_eq!(pings.values().filter(|volume| **volume == (6, 6 * 84)).count(), 4, "{pings:?}");
     let bulk: u64 = seen.iter().filter(|(key, _)| key.4 == 5201).map(|(_, volume)| volume.1).sum();
     assert!(
         bulk > 2 * sent && seen.keys().any(|key| key.6 == "REJECT"),

@@ -23,9 +23,10 @@ use palisade_policy::{EniKey, PortKey, Snapshot};
 use palisade_runtime::{Dataplane, PortStatus};
 use palisade_scenario::notation::{self, NotationError};
 
-use crate::control::protocol::{Code, Refusal, Request};
+use crate::control::protocol::{Code, FlowsRequest, Refusal, Request};
 use crate::control::server::Backend;
 use crate::report::explain::ExplainReport;
+use crate::report::flows::FlowsReport;
 use crate::report::mirror::MirrorReport;
 use crate::report::rules::RulesReport;
 use crate::report::status::{Allowance, Connections, PortReport, StatusReport};
@@ -118,6 +119,19 @@ impl Daemon {
         MirrorReport::new(&self.dataplane.snapshot(), |session| self.dataplane.copies_of(session))
     }
 
+    /// Flows, watched for a while from now on.
+    ///
+    /// # Errors
+    /// A filter word is none, or names what there is not.
+    fn flows(&self, request: &FlowsRequest) -> Result<FlowsReport, Refusal> {
+        let report = self.flow_logs.watch(request)?;
+        if report.watched_seconds == 0 {
+            // What a worker that sleeps has counted before is handed over, so that nothing new is added to it.
+            self.dataplane.wake();
+        }
+        Ok(report)
+    }
+
     /// What would happen to a packet.
     ///
     /// # Errors
@@ -178,7 +192,7 @@ impl Backend for Daemon {
             Request::KillConns(request) => serde_json::to_string(&self.kill(&request)?),
             Request::Rules {} => serde_json::to_string(&self.rules()),
             Request::Mirror {} => serde_json::to_string(&self.mirror()),
-            Request::Flows(request) => serde_json::to_string(&self.flow_logs.watch(&request)?),
+            Request::Flows(request) => serde_json::to_string(&self.flows(&request)?),
             Request::Explain { packet } => serde_json::to_string(&self.explain(&packet)?),
             Request::Reload {} => serde_json::to_string(&self.reload()?),
             Request::Version {} => {

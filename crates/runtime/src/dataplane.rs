@@ -277,6 +277,12 @@ impl Dataplane {
         self.crew.settle(self.options.patience)
     }
 
+    /// Brings every worker to its next burst boundary, also one that sleeps, to look at what has changed in the coverage. Waits
+    /// for none of them.
+    pub fn wake(&self) {
+        self.crew.wake();
+    }
+
     /// Reclaims everything that has expired by now, as the workers do little by little.
     pub fn reclaim(&self) {
         let control = self.control();

@@ -198,3 +198,50 @@ fn an_eni_without_flow_log_is_counted_while_somebody_watches() {
     desk.hand_over(2);
     assert_eq!((handed(&desk.taken()), desk.counters.values().sides.logged), (vec![(1, 0, 2)], 2));
 }
+
+/// FL-10, FL-12: whether somebody watches or not, the same packets are told of in the same minutes, with the same first ones.
+#[test]
+fn fl_10_watching_changes_no_record() {
+    for seed in 0..50 {
+        let (mut alone, mut watched) = (Desk::new(64, 256), Desk::new(64, 256));
+        let mut told = [Vec::new(), Vec::new()];
+        let mut random = fastrand::Rng::with_seed(seed);
+        for second in 30..150 {
+            if random.u8(0..10) == 0 {
+                watched.coverage.watch_everything(random.bool());
+            }
+            for _ in 0..random.u8(0..8) {
+                let delta = Delta {
+                    packets: random.u64(1..9),
+                    first: second - random.u32(0..=second % 60).min(1),
+                    generation: second.into(),
+                    ..delta(random.u16(0..12), second)
+                };
+                alone.ledger.count(&alone.counters, &delta);
+                watched.ledger.count(&watched.counters, &delta);
+            }
+            for (desk, told) in [&mut alone, &mut watched].into_iter().zip(&mut told) {
+                desk.hand_over(second.into());
+                told.extend(desk.taken());
+            }
+        }
+        for (desk, told) in [&mut alone, &mut watched].into_iter().zip(&mut told) {
+            desk.hand_over(200);
+            told.extend(desk.taken());
+        }
+        assert!(told[1].len() >= told[0].len(), "seed {seed}");
+        let [alone, watched] = told.map(|told| merged(&told));
+        assert_eq!(alone, watched, "seed {seed}");
+    }
+}
+
+/// As records are made of what is handed over, in the order of minutes and ports.
+fn merged(told: &[Handed]) -> Vec<Delta> {
+    let mut records = std::collections::BTreeMap::new();
+    for handed in told {
+        let Handed::Delta(delta) = handed else { panic!("nothing is lost") };
+        let place = records.entry((delta.window(), delta.source_port));
+        place.and_modify(|record: &mut Delta| record.merge(delta)).or_insert(*delta);
+    }
+    records.into_values().collect()
+}

@@ -9,9 +9,10 @@ use crate::control::protocol::{FlowOrder, FlowsRequest, INTERVALS, MAX_FLOWS, Re
 
 /// Watch flows, or read published flow logs
 ///
-/// Shows who talks to whom: rates, packets, bytes, the verdict and the rule that decided. Each flow is shown at both of its
-/// interfaces, as flow logs tell it, whether or not there are any. The daemon counts from the first request on, and until
-/// half a minute after the last one; so the first answer takes a few seconds.
+/// Shows who talks to whom: rates, packets, bytes, the verdict and the rule that decided. Each flow
+/// is shown at both of its interfaces, as flow logs tell it, whether or not there are any. The daemon
+/// counts from the first request on, and until half a minute after the last one; so the first answer
+/// takes a few seconds.
 ///
 /// FILTER words choose; a flow is meant if all of them are true of it:
 ///
@@ -25,7 +26,7 @@ use crate::control::protocol::{FlowOrder, FlowsRequest, INTERVALS, MAX_FLOWS, Re
 ///   srcport=PORT              the source port
 ///   dstport=PORT              the destination port
 ///   protocol=PROTOCOL         tcp, udp, icmp, icmpv6 or a number
-///   rule=RULE                 the rule that decided: sgr-…, acl-…/120, or `default` where nothing matched
+///   rule=RULE                 the rule that decided: sgr-…, acl-…/120, or default (no match)
 ///   stage=STAGE               what decided: security-group, network-acl or commit
 ///   reason=REASON             why, as the table shows it, such as tracked or group-ingress
 ///

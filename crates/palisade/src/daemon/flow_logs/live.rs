@@ -63,10 +63,11 @@ impl Live {
         self.snapshot = Arc::clone(snapshot);
     }
 
-    /// Counts what workers have handed over. What they had counted before is nothing to who watches.
+    /// Counts what workers have handed over. What they began to count before is nothing to who watches: it may be up to a minute
+    /// old.
     pub(super) fn count(&mut self, handed: &Handed) {
         match handed {
-            Handed::Delta(delta) if delta.last >= self.since => self.table.count(delta),
+            Handed::Delta(delta) if delta.first >= self.since => self.table.count(delta),
             Handed::Loss(loss) if loss.window.end() > self.since => self.lost += loss.packets,
             Handed::Delta(_) | Handed::Loss(_) => {}
         }
@@ -91,6 +92,8 @@ impl Live {
         let choice = Choice::parse(&request.filter, self)?;
         self.until = now.monotonic + LEASE;
         let second = super::second(now);
+        // A wall clock that was set back.
+        self.since = self.since.min(second);
         let interval = u32::from(request.interval);
         let last = second.saturating_sub(RATES_LAG);
         let rate = |row: &Row| row.over((last + 1).saturating_sub(interval), last);
@@ -243,7 +246,7 @@ mod tests {
 
     #[test]
     fn what_was_counted_before_is_left_out_and_losses_are_told() {
-        let mut live = live(&[delta(1, 99), Delta { first: 99, ..delta(2, 100) }]);
+        let mut live = live(&[delta(1, 99), Delta { first: 99, ..delta(2, 100) }, delta(3, 100)]);
         let loss = |window| Loss { eni: EniKey(0), window: Window(window), deltas: 1, packets: 7, bytes: 70 };
         live.count(&Handed::Loss(loss(0)));
         live.count(&Handed::Loss(loss(1)));
