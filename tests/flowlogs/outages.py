@@ -5,7 +5,7 @@ outages.py PALISADE MOTO [SEED]   root; makes two network namespaces and removes
 
 The daemon's wall clock goes faster (libfaketime; its other clock does not), so that a slot of five minutes takes seconds, and
 deliveries are under way at any moment. First the destination is cut off for longer than the spool lasts: what is lost must be
-counted exactly and told. Then the daemon is killed again and again at moments drawn by lot, with destinations that are slow,
+counted exactly and told. Then records are too old for one of the services. Then the daemon is killed again and again at moments drawn by lot, with destinations that are slow,
 refuse, or take an object and do not say so: what was in the spool must arrive, no object twice or partly.
 """
 
@@ -25,13 +25,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from forwarding import Daemon, Guests, give_up, wait_for
-from gate import HEADER, KEYS, Gate, Server, passed, same
+from gate import HEADER, KEYS, Gate, Server, packets, passed, same
 
 PORT = 2000
 # Seconds of the wall clocks of daemons in one second: a window takes half a second, a slot two and a half.
 RATE = 120
 # Wall clocks begin so long ago, so that fast ones stay in the past: services refuse what is to come.
 AGO = 3 * 3600
+# Older than CloudWatch Logs takes, which is fourteen days.
+LONG_AGO = 15 * 24 * 3600
 # Packets, each a flow of its own, a second; while the destination is cut off, and while the daemon is killed.
 MANY, FEW = 2000, 400
 KILLS = 5
@@ -91,12 +93,12 @@ LISTENER = f"import socket, time; taken = socket.socket(2, 2); taken.bind(('', {
 class FastClock:
     """A wall clock for one daemon after the other; it never goes back."""
 
-    def __init__(self) -> None:
+    def __init__(self, ago: int) -> None:
         found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
         if not found:
             give_up("libfaketime is missing")
         self.library = str(found[0])
-        self.begin, self.moved = time.time() - AGO, time.monotonic()
+        self.begin, self.moved = time.time() - ago, time.monotonic()
 
     def variables(self) -> dict[str, str]:
         """The environment of a daemon that is started now."""
@@ -161,7 +163,7 @@ def check_outage(program: str, server: Server, gate: Gate, guests: Guests) -> No
     server.empty()
     with tempfile.TemporaryDirectory() as folder:
         configure(guests, gate, folder, STDOUT, limit=1)
-        clock = FastClock()
+        clock = FastClock(AGO)
         daemon = Daemon(program, folder, **clock.variables())
         gate.close()
         with listening(guests), background(guests, "a", SENDER, MANY, 0, 4 * MANY) as sender:
@@ -202,6 +204,24 @@ def check_loss(name: str, lines: list[str], truth: list[str], status: dict) -> N
 def twice(lines: list[str]) -> list[str]:
     """What is there more than once."""
     return [line for line, count in Counter(lines).items() if count > 1]
+
+
+def check_too_old(program: str, server: Server, gate: Gate, guests: Guests) -> None:
+    """Records of fifteen days ago: CloudWatch Logs refuses them, for good and counted; the others take them."""
+    server.empty()
+    with tempfile.TemporaryDirectory() as folder:
+        configure(guests, gate, folder, "", limit=1)
+        daemon = Daemon(program, folder, **FastClock(LONG_AGO).variables())
+        with listening(guests), background(guests, "a", SENDER, FEW, 0, FEW // 4) as sender:
+            same("the sender ends well", sender.wait(20), 0)
+        everything_refused = lambda log: log["refused_records"] == log["records"] + log["other_records"]  # noqa: E731
+        seen = lambda log: log["name"] != "group" or log["records"] == FEW // 2 and everything_refused(log)  # noqa: E731
+        daemon.until("everything is refused", seen)
+        same("nothing is said to fail", [log["delivery_error"] for log in daemon.status() or []], [None] * 3)
+        same("exit status", daemon.stop(), 0)
+        found = everything(server)
+        same("events in the group", found.pop("group"), [])
+        same("packets elsewhere", {name: packets(lines) for name, lines in found.items()}, dict.fromkeys(found, FEW // 2))
 
 
 class Witness:
@@ -272,7 +292,7 @@ def check_kills(program: str, server: Server, gate: Gate, guests: Guests, seed: 
     left: dict[tuple[str, str], list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         configure(guests, gate, folder, FILES.format(folder=folder), limit=64)
-        clock, witness = FastClock(), Witness(server, folder)
+        clock, witness = FastClock(AGO), Witness(server, folder)
         with listening(guests), background(guests, "a", SENDER, FEW, 0, 1_000_000):
             gate.refuses, gate.taken = moody(chance), lambda _: chance.random() < 1 / 8
             for _ in range(KILLS):
@@ -325,6 +345,7 @@ def main() -> None:
     try:
         with Guests("a", "b") as guests:
             check_outage(sys.argv[1], server, gate, guests)
+            check_too_old(sys.argv[1], server, gate, guests)
             check_kills(sys.argv[1], server, gate, guests, seed)
     finally:
         server.process.terminate()

@@ -14,7 +14,7 @@ use palisade_policy::flow_log::Service;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::stub::{Seen, Stub};
+use super::stub::{HANG_UP, Seen, Stub};
 use crate::testing::{WORLD, key_of, log, packet, snapshot};
 use crate::{Collector, Courier, Destination, FlowLog, Limits, Objects, Resource, Round, Spool, Traffic};
 
@@ -385,4 +385,85 @@ fn answers_that_make_no_sense_are_failures() {
         assert_eq!(stub.take().len(), 1, "{status} {short}");
         assert_eq!(bench.holding([]).figures().delivered, 0);
     }
+}
+
+/// Nobody can tell a refusal for good from one for now, so all are tried again, and told apart; then pauses begin anew.
+#[test]
+fn every_refusal_is_tried_again_until_it_passes() {
+    let answers = [
+        (
+            403,
+            "<Error><Code>AccessDenied</Code></Error>",
+            "Access error: LogDestinationPermissionIssue: AccessDenied",
+        ),
+        (400, "<Error><Code>InvalidRequest</Code></Error>", "Unknown error: InvalidRequest"),
+        (500, "<Error><Code>InternalError</Code></Error>", "Unknown error: InternalError"),
+        (503, "<Error><Code>SlowDown</Code></Error>", "Rate limited: SlowDown"),
+        (HANG_UP, "", "Unknown error: "),
+    ];
+    let mut coming = answers.into_iter();
+    let stub = Stub::new(move |_| {
+        let (status, body, _) = coming.next().unwrap_or((200, "", ""));
+        (status, body.to_owned())
+    });
+    let bench = Bench::new(to_bucket(&stub));
+    let mut courier = bench.holding(["a\n".to_owned()]);
+    let (mut now, mut failures) = (BEGIN, 0);
+    for (status, _, told) in answers {
+        let Round::Failed { again } = courier.deliver(now) else { panic!("{status} is no success") };
+        failures += 1;
+        let figures = courier.figures();
+        assert_eq!((figures.delivered, figures.refused, figures.failures), (0, 0, failures), "{status}");
+        assert!(figures.error.as_ref().unwrap().starts_with(told), "{status}: {figures:?}");
+        now = again;
+    }
+    assert_eq!(courier.deliver(now), Round::Empty);
+    let put: Vec<_> = stub.take().into_iter().map(|seen| (seen.path, seen.body)).collect();
+    assert!(put.len() == 6 && put.iter().all(|one| *one == put[0]), "the same object under the same key");
+    assert_eq!((courier.figures().delivered, &courier.figures().error), (1, &None));
+}
+
+/// Too old, expired or too new: `PutLogEvents` takes the rest of a batch, and tells where it begins and ends.
+#[test]
+fn events_out_of_time_are_refused_for_good_and_counted() {
+    for (info, refused) in [
+        (json!({}), 0),
+        (json!({ "tooOldLogEventEndIndex": 2 }), 2),
+        (json!({ "expiredLogEventEndIndex": 3, "tooOldLogEventEndIndex": 2 }), 3),
+        (json!({ "tooNewLogEventStartIndex": 3 }), 1),
+        (json!({ "tooOldLogEventEndIndex": 1, "tooNewLogEventStartIndex": 3 }), 2),
+        (json!({ "tooOldLogEventEndIndex": 4 }), 4),
+        (json!({ "tooOldLogEventEndIndex": 9, "tooNewLogEventStartIndex": 0 }), 4),
+        (json!({ "tooOldLogEventEndIndex": -1, "tooNewLogEventStartIndex": "x" }), 0),
+    ] {
+        let answer = json!({ "rejectedLogEventsInfo": info }).to_string();
+        let stub = Stub::new(move |_| (200, answer.clone()));
+        let bench = Bench::new(to_group(&stub));
+        let mut courier = bench.holding((0..4).map(|at| format!("a-all {at} x\n")));
+        assert_eq!(courier.deliver(BEGIN), Round::Empty);
+        assert_eq!((courier.figures().refused, courier.figures().delivered), (refused, 1), "{info}");
+        assert_eq!(courier.deliver(BEGIN + 1), Round::Empty);
+        assert_eq!(stub.take().len(), 1, "what is refused is not tried again");
+    }
+}
+
+/// What an earlier process has left goes first, in the order in which it was begun, and before what this one writes.
+#[test]
+fn segments_go_in_the_order_in_which_they_were_begun() {
+    let stub = Stub::new(always(200, r#"{"FailedPutCount":0}"#));
+    let bench = Bench::new(to_stream(&stub));
+    // Also where slots come the other way round, as after a step of the clock; the last one is left open.
+    let mut spool = Spool::open(&bench.root.path().join("spool"), &bench.log, 1 << 20).unwrap();
+    for (line, slot) in [("first\n", 600), ("second\n", 0), ("third\n", 300)] {
+        assert!(spool.append(line, BEGIN + slot, Some(1)));
+        spool.flush();
+        if line != "third\n" {
+            spool.seal(|_| true);
+        }
+    }
+    std::mem::forget(spool);
+    let mut courier = bench.holding(["fourth\n".to_owned()]);
+    assert_eq!(courier.deliver(BEGIN), Round::Empty);
+    let seen: Vec<_> = stub.take().iter().map(|request| lines(request).concat()).collect();
+    assert_eq!(seen, ["first\n", "second\n", "third\n", "fourth\n"]);
 }

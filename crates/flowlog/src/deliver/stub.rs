@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+/// In place of a status: the connection is closed, as if the service had died.
+pub(super) const HANG_UP: u16 = 0;
+
 /// A request that came.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
@@ -78,6 +81,9 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Seen>>, answer: &mut Answer) -> std
     let request = Seen { method, path, headers, body };
     let (status, content) = answer(&request);
     seen.lock().unwrap().push(request);
+    if status == HANG_UP {
+        return Ok(());
+    }
     let head =
         format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", content.len());
     let mut stream = stream;

@@ -8,6 +8,8 @@
 mod couriers;
 mod desk;
 mod live;
+#[cfg(test)]
+mod testing;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

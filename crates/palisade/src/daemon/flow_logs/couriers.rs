@@ -12,7 +12,7 @@ use palisade_flowlog::{Courier, Figures, Round};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long all couriers together may take for what is sealed when the daemon stops.
-const LAST_CALL: Duration = Duration::from_secs(5);
+pub(super) const LAST_CALL: Duration = Duration::from_secs(5);
 
 /// Who delivers.
 #[derive(Debug, Default)]
@@ -58,10 +58,10 @@ impl Couriers {
         figures.collect()
     }
 
-    /// Has them deliver what is sealed, and ends them. One that takes too long is left behind; it ends with the process, and
-    /// what it has not delivered stays in its spool.
-    pub(super) fn recall(&mut self) {
-        let until = Instant::now() + LAST_CALL;
+    /// Has them deliver what is sealed, and ends them. One that takes too long, longer than the patience that there is for all of
+    /// them, is left behind; it ends with the process, and what it has not delivered stays in its spool.
+    pub(super) fn recall(&mut self, patience: Duration) {
+        let until = Instant::now() + patience;
         for courier in &self.0 {
             courier.news.stopping.store(true, Ordering::Release);
             courier.thread.thread().unpark();
@@ -116,3 +116,7 @@ fn tell(log: &str, error: Option<&str>) {
         tracing::info!(log, "records of a flow log are delivered again");
     }
 }
+
+#[cfg(test)]
+#[path = "couriers_tests.rs"]
+mod tests;

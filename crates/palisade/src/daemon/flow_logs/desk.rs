@@ -12,7 +12,7 @@ use palisade_policy::model::Vpc;
 use palisade_policy::{EniKey, Snapshot};
 use palisade_runtime::LawResult;
 
-use super::couriers::Couriers;
+use super::couriers::{Couriers, LAST_CALL};
 use super::live::Live;
 use crate::control::protocol::{FlowsRequest, Refusal};
 use crate::report::flow_logs::FlowLogReport;
@@ -205,7 +205,7 @@ impl Desk {
         if let Some(collector) = &mut self.collector {
             collector.finish();
         }
-        self.couriers.recall();
+        self.couriers.recall(LAST_CALL);
         let mut laws =
             vec![law("packets logged = packets that workers have handed over", logged, self.handed)];
         laws.extend(self.collector.as_ref().into_iter().flat_map(|collector| self.laws(collector)));
@@ -339,46 +339,5 @@ const fn law(name: &'static str, left: u64, right: u64) -> LawResult {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::daemon::flow_logs::live::testing::{at, snapshot};
-
-    /// A desk without flow logs.
-    fn desk() -> (Desk, Arc<Coverage>) {
-        let coverage = Arc::<Coverage>::default();
-        let snapshot = snapshot();
-        let mut desk = Desk::new(&snapshot, Arc::clone(&coverage));
-        desk.take_up(&snapshot, 100).unwrap();
-        (desk, coverage)
-    }
-
-    #[test]
-    fn everything_is_counted_while_somebody_asks_and_no_longer() {
-        let (mut desk, coverage) = desk();
-        assert_eq!(desk.round(at(100)), Round::Idle);
-        desk.watch(&FlowsRequest::default(), at(100)).unwrap();
-        assert!(coverage.watches_everything());
-        assert_eq!(desk.round(at(110)), Round::Calm);
-        desk.watch(&FlowsRequest::default(), at(129)).unwrap();
-        assert_eq!(desk.round(at(158)), Round::Calm);
-        assert!(coverage.watches_everything());
-        assert_eq!(desk.round(at(159)), Round::Calm, "workers still have what they counted");
-        assert!(!coverage.watches_everything() && desk.live.is_none());
-        assert_eq!([desk.round(at(181)), desk.round(at(182))], [Round::Calm, Round::Idle]);
-        let anew = desk.watch(&FlowsRequest::default(), at(200)).unwrap();
-        assert_eq!((anew.total, anew.watched_seconds), (0, 0));
-    }
-
-    #[test]
-    fn a_request_that_is_none_begins_nothing() {
-        let (mut desk, coverage) = desk();
-        for wrong in [
-            FlowsRequest { filter: vec!["enni=a".to_owned()], ..FlowsRequest::default() },
-            FlowsRequest { interval: 0, ..FlowsRequest::default() },
-        ] {
-            assert!(desk.watch(&wrong, at(100)).is_err());
-            assert!(!coverage.watches_everything());
-        }
-        assert_eq!(desk.round(at(100)), Round::Idle);
-    }
-}
+#[path = "desk_tests.rs"]
+mod tests;
