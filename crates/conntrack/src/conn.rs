@@ -165,18 +165,20 @@ impl Conn {
         self.offer_if(|from, to| from == to, (direction, packet), time_outs, now).ok()
     }
 
-    /// Offers a packet of the burst of which another one left the word as `left`; false, and nothing has been done, if
-    /// the word has changed since. With state and stamp as they were, there is only what a segment says to note.
+    /// Offers a packet like an earlier one that left the state as `left`; false, and nothing has been done, unless the
+    /// entry is in that state and has been seen at just this time. Then there is only what a segment says to note.
+    #[inline]
     pub(crate) fn offer_again(
         &self,
-        left: Word,
+        left: u8,
         direction: Direction,
         packet: &IpPacket,
         now: Instant,
     ) -> bool {
-        let stands = self.word.load() == left && left.idle(now) == 0;
+        let word = Word::stamped(left, now);
+        let stands = self.word.load() == word;
         if stands {
-            self.note(self.side(direction), left.state(), packet);
+            self.note(self.side(direction), word.state(), packet);
         }
         stands
     }
@@ -369,6 +371,7 @@ impl Conn {
         Instant::from_nanos(now.as_nanos().saturating_add_signed(left))
     }
 
+    #[inline]
     fn note(&self, side: Side, state: State, packet: &IpPacket) {
         if let Transport::Tcp(tcp) = &packet.transport {
             self.windows.note(side, state, tcp);

@@ -10,12 +10,12 @@ use crate::time::Instant;
 use crate::view::ConnView;
 use crate::word::Word;
 
-/// How a packet left an entry, for the next packet of its burst.
+/// How a packet left an entry, for the next packet of its burst: what the entry's word says besides the time.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Touched(Word);
+pub struct Touched(u8);
 
 impl Touched {
-    /// Of an entry that no packet of the burst has touched yet.
+    /// Of an entry that no packet has touched yet.
     pub const NEVER: Self = Self(Word::NOBODYS);
 }
 
@@ -60,11 +60,12 @@ impl ConnHandle {
         time_outs: &TimeOuts,
         now: Instant,
     ) -> Option<Touched> {
-        self.0.offer_steady(direction, packet, time_outs, now).map(Touched)
+        self.0.offer_steady(direction, packet, time_outs, now).map(|left| Touched(left.standing()))
     }
 
-    /// [`ConnHandle::touch`] for a packet of the same direction and burst, under the same time-outs, as the one that left
-    /// the entry so. False, and nothing has been done, if somebody has changed the entry since.
+    /// [`ConnHandle::touch`] for a packet of the same direction, under the same time-outs, as the one that left the entry so.
+    /// False, and nothing has been done, if the entry is not as that packet would leave it now: if nobody has touched it in
+    /// this burst, or its state has changed since.
     #[must_use]
     #[inline]
     pub fn touch_again(&self, left: Touched, direction: Direction, packet: &IpPacket, now: Instant) -> bool {
@@ -103,7 +104,7 @@ impl ConnHandle {
 
 impl std::fmt::Debug for Touched {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Touched").field(&self.0.state()).finish()
+        f.debug_tuple("Touched").field(&Word::stamped(self.0, Instant::default()).state()).finish()
     }
 }
 

@@ -35,8 +35,8 @@ const STAMP_SHIFT: u32 = 7;
 pub(crate) struct Word(u64);
 
 impl Word {
-    /// A word that no entry ever has: no state has its code.
-    pub(crate) const NOBODYS: Self = Self(u64::MAX);
+    /// A standing that no entry ever has: no state has its code.
+    pub(crate) const NOBODYS: u8 = 0x7f;
 
     /// A live entry last seen `idle` nanoseconds before `now`.
     pub(crate) const fn idle_for(state: State, now: Instant, idle: u64) -> Self {
@@ -46,6 +46,17 @@ impl Word {
 
     pub(crate) const fn bits(self) -> u64 {
         self.0
+    }
+
+    /// The word without its stamp.
+    pub(crate) const fn standing(self) -> u8 {
+        let [low, ..] = self.0.to_le_bytes();
+        low & Self::NOBODYS
+    }
+
+    /// The word with this standing that was stamped at `now`.
+    pub(crate) const fn stamped(standing: u8, now: Instant) -> Self {
+        Self(now.as_nanos() << STAMP_SHIFT | standing as u64)
     }
 
     pub(crate) const fn is_dead(self) -> bool {

@@ -5,11 +5,11 @@ use std::sync::atomic::AtomicU32;
 
 use palisade_conntrack::{ConnTable, ConnView, Zone};
 use palisade_packet::build::{self, IcmpError};
-use palisade_packet::{Body, IpPacket, Offload, PacketSummary, parse};
+use palisade_packet::{Body, IpPacket, Malformed, Offload, PacketSummary, parse};
 use palisade_policy::model::Revocation;
 use palisade_policy::{EniKey, PortKey, Snapshot};
 
-use crate::cache::{Action, Candidate, Flow, Notes, Noting, Present};
+use crate::cache::{Action, Candidate, Notes, Noting, Present};
 use crate::counters::Counters;
 use crate::explain::{Explanation, Recorder};
 use crate::fragments::{Fragments, Holding, Released};
@@ -81,32 +81,28 @@ impl Engine {
         let flow =
             inbound.as_ref().ok().and_then(|inbound| Candidate::of(from, inbound, packets, &lane.flows));
         let known = flow.as_ref().and_then(|flow| Some((flow, self.recall(snapshot, lane, now, flow)?)));
-        match known {
-            Some((flow, (Action::Deliver { to, link, .. }, taps))) => {
-                let (to, offload) = (PortKey::Eni(to), flow.inbound.offload);
-                let delivery = Delivery { to, packet: *flow.ip, offload, fragment: None };
-                let mut outcome = Outcome::of(Verdict::Deliver(delivery), packets);
-                if !taps.is_empty() {
-                    lane.tap(taps, from, frame, (delivery.packet, offload), &mut outcome);
-                }
-                link.write(frame);
-                outcome
+        let Some((flow, (action, taps))) = known else {
+            let ended = self.walk(snapshot, lane, now, from, inbound, flow);
+            return self.conclude(lane, now, from, frame, (&parsed, &received), ended);
+        };
+        let (ip, offload) = (flow.ip, flow.offload);
+        let mut outcome = match action {
+            Action::Deliver { to, .. } => {
+                let delivery = Delivery { to: PortKey::Eni(to), packet: *ip, offload, fragment: None };
+                Outcome::of(Verdict::Deliver(delivery), packets)
             }
-            Some((flow, (Action::Drop { reason, .. }, taps))) => {
+            Action::Drop { reason, .. } => {
                 lane.counters.dropped(reason, packets);
-                let (packet, mut outcome) =
-                    ((*flow.ip, flow.inbound.offload), Outcome::of(Verdict::Drop(reason), packets));
-                if !taps.is_empty() {
-                    lane.tap(taps, from, frame, packet, &mut outcome);
-                }
-                outcome
+                Outcome::of(Verdict::Drop(reason), packets)
             }
-            None => {
-                let offload = inbound.as_ref().map_or(Offload::None, |inbound| inbound.offload);
-                let ended = self.walk(snapshot, lane, now, from, inbound, flow);
-                self.conclude(lane, now, from, frame, (parsed.as_ref().ok(), offload), ended)
-            }
+        };
+        if !taps.is_empty() {
+            lane.tap(taps.of_flow(ip), from, frame, (*ip, offload), &mut outcome);
         }
+        if let Action::Deliver { link, .. } = action {
+            link.write(frame);
+        }
+        outcome
     }
 
     /// Takes up the walk of a fragment that was held, by the policy of now, and edits its link-layer addresses in place.
@@ -117,12 +113,12 @@ impl Engine {
         let frame = fragment.frame_mut();
         let parsed = parse(frame);
         let inbound = Inbound::read(frame, &parsed, &received, Some(&resumption));
-        let offload = inbound.as_ref().map_or(Offload::None, |inbound| inbound.offload);
         let ended = self.walk(snapshot, lane, now, from, inbound, None);
-        self.conclude(lane, now, from, frame, (parsed.as_ref().ok(), offload), ended)
+        self.conclude(lane, now, from, frame, (&parsed, &received), ended)
     }
 
     /// What the cache knows of a packet.
+    #[inline]
     fn recall(
         &self,
         snapshot: &Snapshot,
@@ -131,7 +127,8 @@ impl Engine {
         flow: &Candidate<'_>,
     ) -> Option<(Action, Taps)> {
         let Lane { counters, flows, ledger, .. } = lane;
-        flows.serve(&self.present(snapshot, counters, &now), flow, ledger)
+        let (action, taps) = flows.serve(&self.present(snapshot, counters, &now), flow, ledger)?;
+        Some((*action, taps))
     }
 
     /// Walks a frame, and keeps the result for the next packet of its flow if that would get the same.
@@ -162,9 +159,7 @@ impl Engine {
         let Noting { counting, notes } = context.witness;
         record((ledger, counters), (now, generation), packet, (&walked, &counting.grounds));
         let present = self.present(snapshot, counters, &now);
-        if let Some(kept) = Flow::of(&flow, (&walked, notes), &present) {
-            flows.keep(flow.hash, kept, &present, ledger);
-        }
+        flows.keep(&flow, (&walked, notes), &present, ledger);
         (walked, context.released)
     }
 
@@ -176,13 +171,15 @@ impl Engine {
         now: Now,
         from: PortKey,
         frame: &mut [u8],
-        (summary, offload): (Option<&PacketSummary>, Offload),
+        (parsed, received): (&Result<PacketSummary, Malformed>, &Received),
         (walked, mut released): (Walked, Vec<Released>),
     ) -> Outcome {
         released.sort_by_key(|fragment| fragment.arrival);
         let mut outcome = Outcome { released, ..Outcome::of(walked.verdict, walked.packets) };
+        let summary = parsed.as_ref().ok();
         if let (false, Some(Body::Ip(ip))) = (walked.taps.is_empty(), summary.map(|summary| &summary.body)) {
-            lane.tap(walked.taps, from, frame, (*ip, offload), &mut outcome);
+            let offload = summary.and_then(|summary| received.vnet.check(summary).ok());
+            lane.tap(walked.taps, from, frame, (*ip, offload.unwrap_or(Offload::None)), &mut outcome);
         }
         match walked.verdict {
             Verdict::Deliver(_) => walked.link.iter().for_each(|link| link.write(frame)),

@@ -6,7 +6,7 @@
 //!
 //! [`Engine::copy`]: crate::Engine::copy
 
-use palisade_mirror::{Envelope, Link, OVERHEAD, PORT, Unsealed, on_the_wire};
+use palisade_mirror::{Envelope, Link, OVERHEAD, PORT, Unsealed, on_the_wire, source_port};
 use palisade_packet::{ETHERNET_LEN, IpPacket, Offload, Transport, checksum, fragment_ipv4};
 use palisade_policy::model::Service;
 use palisade_policy::{CompiledMirror, MirrorChoice, MirrorKey, MirrorTo, PortKey, Snapshot};
@@ -15,7 +15,7 @@ use crate::outcome::Verdict;
 use crate::stages::mtu::VPC_MTU;
 
 /// Which sessions copy a packet: at most one at its sender and one at its receiver (TM-24, TM-25).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Taps {
     /// The session of the sender.
     pub(crate) egress: Option<MirrorChoice>,
@@ -30,6 +30,11 @@ impl Taps {
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.egress.is_none() && self.ingress.is_none()
+    }
+
+    /// The same, of the flow of a packet.
+    pub(crate) fn of_flow(self, packet: &IpPacket) -> Self {
+        Self { source_port: source_port(packet), ..self }
     }
 }
 

@@ -142,7 +142,7 @@ pub enum Reply {
 }
 
 /// Link-layer addresses of the next hop.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Link {
     /// New source MAC address; `None` leaves the sender's own.
     pub source: Option<palisade_packet::MacAddr>,

@@ -1,6 +1,6 @@
 //! A packet that the cache may know, or may get to know.
 
-use palisade_packet::{Body, IpPacket, Transport};
+use palisade_packet::{Body, IpPacket, Offload, Transport};
 use palisade_policy::{EniKey, PortKey};
 
 use super::FlowCache;
@@ -13,8 +13,8 @@ pub(crate) struct Candidate<'i> {
     pub(crate) key: FlowKey,
     pub(crate) hash: u64,
     pub(crate) from: EniKey,
-    pub(crate) inbound: &'i Inbound<'i>,
     pub(crate) ip: &'i IpPacket,
+    pub(crate) offload: Offload,
     /// It neither opens, closes nor resets anything.
     pub(crate) is_plain: bool,
     /// Packets on the wire that the frame stands for.
@@ -24,12 +24,7 @@ pub(crate) struct Candidate<'i> {
 impl<'i> Candidate<'i> {
     /// `None`: the packet is of a kind that always walks, or there is no cache.
     #[inline]
-    pub(crate) fn of(
-        from: PortKey,
-        inbound: &'i Inbound<'i>,
-        packets: u32,
-        cache: &FlowCache,
-    ) -> Option<Self> {
+    pub(crate) fn of(from: PortKey, inbound: &Inbound<'i>, packets: u32, cache: &FlowCache) -> Option<Self> {
         let (PortKey::Eni(from), Body::Ip(ip), false) = (from, &inbound.summary.body, cache.is_off()) else {
             return None;
         };
@@ -38,12 +33,20 @@ impl<'i> Candidate<'i> {
             return None;
         }
         let key = FlowKey::of(from, inbound.summary, ip)?;
-        Some(Self { key, hash: cache.hash(&key), from, inbound, ip, is_plain, packets })
+        let hash = cache.hash(&key);
+        Some(Self { key, hash, from, ip, offload: inbound.offload, is_plain, packets })
     }
 
     /// IP length in bytes of the largest packet on the wire.
+    #[inline]
     pub(crate) fn largest(&self) -> u32 {
-        self.inbound.offload.largest_ip_len(self.ip)
+        self.offload.largest_ip_len(self.ip)
+    }
+
+    /// IP length in bytes of all packets on the wire (FL-14). Some MiB at most, headers of the smallest segments included.
+    #[inline]
+    pub(crate) fn bytes(&self) -> u32 {
+        u32::try_from(self.offload.wire_ip_len(self.ip)).unwrap_or(u32::MAX)
     }
 }
 

@@ -1,18 +1,19 @@
-//! One cached flow: an immutable action, what it rests on, and what its packets have left behind.
+//! One cached flow: what its result rests on besides its [path](super::path), and what its packets have left behind.
 
 use std::time::Duration;
 
 use palisade_conntrack::{Birth, ConnHandle, ConnTable, Instant, Touched, Zone};
-use palisade_flow::{self as flow, Hop, counted_flags};
+use palisade_flow::{self as flow, counted_flags};
 use palisade_packet::Direction::{self, Egress, Ingress};
 use palisade_packet::{IpPacket, MacAddr, Transport};
-use palisade_policy::{EniKey, PortKey, RuleSlot, Snapshot};
+use palisade_policy::{EniKey, PortKey, Snapshot};
 
 use super::candidate::Candidate;
-use super::key::FlowKey;
-use super::notes::{AclNote, Ground, Notes, SideNote};
+use super::key::{Ends, FlowKey};
+use super::notes::{Ground, Notes, SideNote};
+use super::path::{Action, Group, Path, PathId, Paths, Shared, Side};
 use crate::counters::Counters;
-use crate::ledger::{Ledger, Passage, Times, Why, refusal};
+use crate::ledger::{Ledger, Passage, Times};
 use crate::mirroring::Taps;
 use crate::outcome::{Link, Now, Verdict, Walked};
 use crate::reason::DropReason;
@@ -21,15 +22,6 @@ use crate::stages::mtu::VPC_MTU;
 
 /// Longest time for which packets are counted here before their connections and the ledger learn of them (CT-6).
 const SETTLE_AFTER: Duration = Duration::from_secs(1);
-
-/// What becomes of a packet of the flow: plain values, for whoever carries it out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Action {
-    /// Out by the port of an ENI with new MAC addresses, if it is not larger than `mtu`.
-    Deliver { to: EniKey, link: Link, mtu: u16 },
-    /// Dropped, if it is not larger than `mtu`: the path is looked at before the receiver's side (RT-63).
-    Drop { reason: DropReason, mtu: u16 },
-}
 
 /// What the engine shows a cached flow.
 pub(crate) struct Present<'a> {
@@ -40,71 +32,53 @@ pub(crate) struct Present<'a> {
     pub(crate) clock: &'a Now,
 }
 
-/// A result of the walk, and its validity.
+/// A result of the walk that the next packet of the flow would get too.
+pub(super) struct Finding {
+    pub(super) path: Path,
+    bases: [Basis; 2],
+}
+
+/// A result of the walk, and its validity. A million of them are kept, so each byte is a megabyte.
 #[derive(Debug)]
-pub(crate) struct Flow {
-    key: FlowKey,
-    /// The newest generation for which the result is known to hold.
-    generation: u64,
-    action: Action,
-    taps: Taps,
-    a: End,
-    b: Option<End>,
+pub(super) struct Flow {
+    ends: Ends,
+    a: Basis,
+    b: Basis,
     live: Live,
-}
-
-/// One side of the flow.
-#[derive(Debug)]
-struct End {
-    eni: EniKey,
-    /// Where the ENI stands in the snapshot of the flow's generation.
-    index: usize,
-    /// Every filter of the side passed.
-    committed: bool,
-    basis: Basis,
-    group: Option<GroupNote>,
-    acl: Option<AclNote>,
-}
-
-/// What the side's groups count: that rules decided.
-#[derive(Clone, Copy, Debug)]
-enum GroupNote {
-    Rule(RuleSlot),
-    Denied,
+    /// What records tell of flags, of packets that are not plain; those are only served where they are denied.
+    tcp_flags: u8,
+    pub(super) path: PathId,
 }
 
 /// What the result rests on at one side, besides policy.
 #[derive(Debug)]
 enum Basis {
-    /// An entry, on which every packet acts as in a commit; and how the last one left it.
-    Acting(ConnHandle, Touched),
-    /// An entry that lets packets pass the groups, which something behind them refuses.
-    Alive(ConnHandle),
+    /// An entry. If the side is committed every packet acts on it as in a commit, and this is how the last one left it;
+    /// otherwise it lets packets pass the groups, and something behind them refuses.
+    Conn(ConnHandle, Touched),
     /// The absence of an entry.
     Unborn(Birth),
     /// Nothing.
     Always,
 }
 
-/// What changes with each packet.
+/// What changes with each packet. Times are in nanoseconds.
 #[derive(Debug, Default)]
 struct Live {
-    /// Time of the last packet.
-    seen: u64,
-    /// Time of the first one that is not settled.
+    /// Time of the first packet that is not settled; if there are none, of the last one.
     first: u64,
-    /// When those are to be settled at the latest; 0 if there are none.
-    settle_at: u64,
+    /// From then to the last packet.
+    last: u32,
+    /// From then on, the packets of so long are settled together; 0 if there are none.
+    span: u32,
     packets: u32,
-    /// What records tell of flags, of packets that are not plain; those are only served where they are denied.
-    tcp_flags: u8,
-    /// IP lengths of packets on the wire (FL-14).
-    bytes: u64,
+    /// IP lengths of packets on the wire (FL-14), settled before they are too many for 32 bits.
+    bytes: u32,
 }
 
-impl Flow {
-    /// The flow of a packet that has just walked; `None` if the next one could get something else.
-    pub(crate) fn of(
+impl Finding {
+    /// What was found out about the flow of a packet that has just walked; `None` if the next one could get something else.
+    pub(super) fn of(
         packet: &Candidate<'_>,
         (walked, notes): (&Walked, Notes),
         present: &Present<'_>,
@@ -114,70 +88,95 @@ impl Flow {
             return None;
         }
         let (a, b) = notes.sides();
-        let a = End::new(present.snapshot, packet.from, a?)?;
-        let b = match (walked.b, b) {
-            (Some(side), Some(note)) => Some(End::new(present.snapshot, side.eni, note)?),
-            (None, None) => None,
+        let (a, basis_a) = side(packet.from, &a?);
+        let (b, basis_b) = match (walked.b, b) {
+            (Some(walked), Some(note)) => {
+                let (side, basis) = side(walked.eni, &note);
+                (Some(side), basis)
+            }
+            (None, None) => (None, Basis::Always),
             _ => return None,
         };
-        let live = Live { seen: present.now.as_nanos(), ..Live::default() };
-        let (key, generation) = (packet.key, present.snapshot.generation());
-        let flow = Self { key, generation, action, taps: walked.taps, a, b, live };
-        (packet.is_plain || flow.denies_openers(present, packet.ip)).then_some(flow)
+        let taps = Taps { source_port: 0, ..walked.taps };
+        let path = Path { way: packet.key.way, action, taps, a, b };
+        let finding = Self { path, bases: [basis_a, basis_b] };
+        (packet.is_plain || finding.denies_openers(present, packet.ip)).then_some(finding)
     }
 
-    pub(crate) const fn key(&self) -> &FlowKey {
-        &self.key
+    /// What a flow made of it would be [worth](Flow::worth), at most.
+    pub(super) fn class(&self) -> u8 {
+        let [a, b] = &self.bases;
+        class(self.path.action, [a, b])
     }
 
-    pub(crate) fn is_of(&self, key: &FlowKey) -> bool {
-        self.key.is(key)
+    /// Whether a packet that is not plain shows what every packet of the flow would get: it [stays
+    /// outside](Path::stays_outside), and there is not even an entry that it would have replaced (CT-45).
+    fn denies_openers(&self, present: &Present<'_>, ip: &IpPacket) -> bool {
+        let entry = || present.table.handle(Zone(self.path.a.eni.0), Egress, ip, present.now);
+        self.path.stays_outside() && entry().is_none()
+    }
+}
+
+impl Flow {
+    pub(super) fn new(key: &FlowKey, finding: Finding, path: PathId, now: Instant) -> Self {
+        let [a, b] = finding.bases;
+        let live = Live { first: now.as_nanos(), ..Live::default() };
+        Self { ends: key.ends(), a, b, live, tcp_flags: 0, path }
     }
 
-    /// What becomes of a packet of this flow, with everything done to connections and counters that a walk would do;
-    /// `None`, and nothing counted, if it has to walk.
     #[inline]
-    pub(crate) fn serve(
+    pub(super) fn is_of(&self, key: &FlowKey, paths: &Paths) -> bool {
+        self.ends.are_of(key) && paths.get(self.path).is_some_and(|shared| shared.path.way.is(&key.way))
+    }
+
+    /// Whether a packet of this flow gets its result, with everything done to connections and counters that a walk would do;
+    /// otherwise nothing is counted, and it has to walk.
+    #[inline]
+    pub(super) fn serves(
         &mut self,
+        shared: &mut Shared,
         present: &Present<'_>,
         packet: &Candidate<'_>,
         ledger: &mut Ledger,
-    ) -> Option<(Action, Taps)> {
-        let serves = self.suits(packet) && self.is_current(present) && self.act(present, packet.ip);
-        if !serves {
-            return None;
+    ) -> bool {
+        let serves = suits(&shared.path, packet)
+            && shared.is_current(present.snapshot)
+            && self.act(shared, present, packet.ip);
+        if serves {
+            self.count(shared, present, packet, ledger);
         }
-        self.count(present, packet, ledger);
-        Some((self.action, self.taps))
+        serves
     }
 
     /// Adds what was counted to the connections, the counters of rules, and to the ledger for the ENI at each end.
-    pub(super) fn settle(&mut self, now: Now, (counters, ledger): (&Counters, &mut Ledger)) {
-        let Live { seen, first, packets, tcp_flags, bytes, .. } = self.live;
+    pub(super) fn settle(&mut self, shared: &Shared, now: Now, (counters, ledger): (&Counters, &mut Ledger)) {
+        let Shared { path, generation, .. } = shared;
+        let Live { first, packets, bytes, .. } = self.live;
+        let (seen, bytes, tcp_flags) = (self.seen(), u64::from(bytes), self.tcp_flags);
         if packets > 0 {
-            let (ends, protocol) = self.key.ends();
-            let times = Times::between(first, seen, now);
-            let passage = Passage { ends, protocol, tcp_flags, times, generation: self.generation };
-            for (end, direction) in self.ends() {
-                if let Basis::Acting(conn, _) = &end.basis {
+            let protocol = path.way.protocol();
+            let (ends, times) = (self.ends.sockets(protocol), Times::between(first, seen, now));
+            let passage = Passage { ends, protocol, tcp_flags, times, generation: *generation };
+            for (side, direction) in path.sides() {
+                if let (true, Some(conn)) = (side.committed, self.basis(direction).conn()) {
                     conn.account(direction, packets.into(), bytes);
                 }
-                end.count(counters, direction, packets);
-                let hop = self.hop(direction);
-                let seen =
-                    passage.at((end.eni, direction), (packets.into(), bytes), end.why(self.action), hop);
+                side.count(counters, direction, packets);
+                let (why, hop) = (side.why(path.action), path.hop(direction));
+                let seen = passage.at((side.eni, direction), (packets.into(), bytes), why, hop);
                 ledger.count(counters, &seen);
             }
-            if self.b.is_some() {
+            if path.b.is_some() {
                 counters.onward(packets.into());
             }
         }
-        self.live = Live { seen, ..Live::default() };
+        (self.live, self.tcp_flags) = (Live { first: seen, ..Live::default() }, 0);
     }
 
     /// Whether what was counted is to be settled.
-    pub(super) const fn is_due(&self, now: Instant) -> bool {
-        self.live.settle_at <= now.as_nanos()
+    #[inline]
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now.as_nanos().saturating_sub(self.live.first) >= u64::from(self.live.span)
     }
 
     /// Whether something was counted that is not settled.
@@ -185,191 +184,82 @@ impl Flow {
         self.live.packets > 0
     }
 
-    /// Whom the packets went to, or came from.
-    fn hop(&self, direction: Direction) -> Hop {
-        match direction {
-            Egress => self.b.as_ref().map_or(Hop::None, |b| Hop::Eni(b.eni)),
-            Ingress => Hop::Eni(self.a.eni),
-        }
-    }
-
     /// Reads from all over the flow. What it returns means nothing.
     pub(super) fn load(&self) -> u64 {
-        let ends = self.ends().map(|(end, _)| u64::from(end.eni.0) ^ u64::from(end.committed));
-        ends.fold(self.key.first() ^ self.generation ^ self.live.bytes, |loaded, end| loaded ^ end)
+        u64::from(self.ends.ids()) ^ u64::from(self.live.bytes)
     }
 
     /// Reads from the connections. What it returns means nothing.
     pub(super) fn load_conns(&self) -> u64 {
-        self.ends().filter_map(|(end, _)| end.conn()).fold(0, |loaded, conn| loaded ^ conn.load())
+        self.conns().fold(0, |loaded, conn| loaded ^ conn.load())
     }
 
     /// Whether a packet could still be served.
     pub(super) fn is_of_use(&self, now: Instant) -> bool {
-        self.ends().all(|(end, _)| end.conn().is_none_or(|conn| conn.is_alive(now)))
+        self.conns().all(|conn| conn.is_alive(now))
     }
 
-    /// Class, then time of the last packet: what matters least is the least. Looks at nothing but the flow itself.
-    pub(super) fn worth(&self) -> (u8, u64) {
-        let passes = matches!(self.action, Action::Deliver { .. });
-        let tracked = self.ends().any(|(end, _)| end.conn().is_some());
-        (u8::from(passes) + u8::from(passes && tracked), self.live.seen)
+    /// Class, then time of the last packet: what matters least is the least. Looks at nothing but the flow itself and its path.
+    pub(super) fn worth(&self, paths: &Paths) -> (u8, u64) {
+        let action = paths.get(self.path).map(|shared| shared.path.action);
+        (action.map_or(0, |action| class(action, [&self.a, &self.b])), self.seen())
     }
 
-    /// Whether a packet of the flow is of the kind that the result speaks of.
-    fn suits(&self, packet: &Candidate<'_>) -> bool {
-        let (Action::Deliver { mtu, .. } | Action::Drop { mtu, .. }) = self.action;
-        let fits = || self.b.is_none() || packet.largest() <= u32::from(mtu);
-        (packet.is_plain && fits()) || self.stays_outside()
+    /// Time of the last packet.
+    const fn seen(&self) -> u64 {
+        self.live.first + self.live.last as u64
     }
 
-    /// Whether the sender's side refuses the packet, and no entry has a say: then SYN, FIN and RST get what others get.
-    fn stays_outside(&self) -> bool {
-        self.b.is_none() && !self.a.committed && self.a.conn().is_none()
-    }
-
-    /// Whether a packet that is not plain shows what every packet of the flow would get: it [stays
-    /// outside](Self::stays_outside), and there is not even an entry that it would have replaced (CT-45).
-    fn denies_openers(&self, present: &Present<'_>, ip: &IpPacket) -> bool {
-        let entry = || present.table.handle(Zone(self.a.eni.0), Egress, ip, present.now);
-        self.stays_outside() && entry().is_none()
-    }
-
-    /// Whether the result holds in the present generation, which it then adopts.
-    fn is_current(&mut self, present: &Present<'_>) -> bool {
-        let Present { snapshot, .. } = present;
-        self.generation == snapshot.generation() || self.adopts(snapshot)
-    }
-
-    /// Whether nothing has changed since that the result rests on.
-    #[cold]
-    fn adopts(&mut self, snapshot: &Snapshot) -> bool {
-        let generation = self.generation;
-        let adopts = self.a.adopt(snapshot, generation)
-            && match &mut self.b {
-                Some(b) => b.adopt(snapshot, generation),
-                None => snapshot.ownership_stamp() <= generation,
-            };
-        if adopts {
-            self.generation = snapshot.generation();
+    const fn basis(&self, direction: Direction) -> &Basis {
+        match direction {
+            Egress => &self.a,
+            Ingress => &self.b,
         }
-        adopts
+    }
+
+    fn conns(&self) -> impl Iterator<Item = &ConnHandle> {
+        [&self.a, &self.b].into_iter().filter_map(Basis::conn)
     }
 
     /// Does to the connections what the packet would do in a commit; false if it has to walk.
-    fn act(&mut self, present: &Present<'_>, ip: &IpPacket) -> bool {
+    #[inline]
+    fn act(&mut self, shared: &Shared, present: &Present<'_>, ip: &IpPacket) -> bool {
         let Self { a, b, .. } = self;
-        a.stands(present)
-            && b.as_ref().is_none_or(|b| b.stands(present))
-            && a.touch(present, Egress, ip)
-            && b.as_mut().is_none_or(|b| b.touch(present, Ingress, ip))
+        let acts = [shared.path.a.committed, shared.path.b.is_some_and(|b| b.committed)];
+        a.stands(acts[0], present)
+            && b.stands(acts[1], present)
+            && a.touch(acts[0], (shared, Egress), present, ip)
+            && b.touch(acts[1], (shared, Ingress), present, ip)
     }
 
-    fn count(&mut self, present: &Present<'_>, packet: &Candidate<'_>, ledger: &mut Ledger) {
-        let Candidate { packets, ip, .. } = *packet;
-        if self.is_due(present.now) {
-            self.begin(present, ledger);
+    #[inline]
+    fn count(&mut self, shared: &Shared, present: &Present<'_>, packet: &Candidate<'_>, ledger: &mut Ledger) {
+        let bytes = packet.bytes();
+        if self.is_due(present.now) || self.live.bytes.checked_add(bytes).is_none() {
+            self.begin(shared, present, ledger);
         }
         let live = &mut self.live;
-        live.seen = present.now.as_nanos();
-        live.packets = live.packets.saturating_add(packets);
-        live.bytes += packet.inbound.offload.wire_ip_len(ip);
+        let since = present.now.as_nanos().saturating_sub(live.first);
+        live.last = u32::try_from(since).unwrap_or(u32::MAX);
+        live.packets = live.packets.saturating_add(packet.packets);
+        live.bytes = live.bytes.saturating_add(bytes);
         if !packet.is_plain {
-            live.tcp_flags |= flags(ip);
+            self.tcp_flags |= flags(packet.ip);
         }
     }
 
     /// Settles what was counted, and sets the time for what is counted from now on: within a minute of the wall clock, so that
     /// everything that is settled together belongs to one window.
     #[cold]
-    fn begin(&mut self, present: &Present<'_>, ledger: &mut Ledger) {
-        self.settle(*present.clock, (present.counters, ledger));
+    #[inline(never)]
+    fn begin(&mut self, shared: &Shared, present: &Present<'_>, ledger: &mut Ledger) {
+        self.settle(shared, *present.clock, (present.counters, ledger));
         let unix = present.clock.unix;
         let minute = Duration::from_secs(u64::from(flow::Window::SECONDS));
         let into = Duration::new(unix.as_secs() % minute.as_secs(), unix.subsec_nanos());
-        let settle_at = present.now + SETTLE_AFTER.min(minute.saturating_sub(into));
-        let live = &mut self.live;
-        (live.first, live.settle_at) = (present.now.as_nanos(), settle_at.as_nanos());
-    }
-
-    fn ends(&self) -> impl Iterator<Item = (&End, Direction)> {
-        std::iter::once((&self.a, Egress)).chain(self.b.as_ref().map(|b| (b, Ingress)))
-    }
-}
-
-impl End {
-    fn new(snapshot: &Snapshot, eni: EniKey, note: SideNote) -> Option<Self> {
-        let SideNote { ground, acl, committed } = note;
-        let index = snapshot.eni(eni)?.index.0;
-        let (basis, group) = match ground {
-            Ground::Conn(conn) if committed => (Basis::Acting(conn, Touched::NEVER), None),
-            Ground::Conn(conn) => (Basis::Alive(conn), None),
-            Ground::Rule(slot, birth) => (Basis::of(birth), Some(GroupNote::Rule(slot))),
-            Ground::Denied(birth) => (Basis::of(birth), Some(GroupNote::Denied)),
-            Ground::Unasked => (Basis::Always, None),
-        };
-        Some(Self { eni, index, committed, basis, group, acl })
-    }
-
-    const fn conn(&self) -> Option<&ConnHandle> {
-        match &self.basis {
-            Basis::Acting(conn, _) | Basis::Alive(conn) => Some(conn),
-            Basis::Unborn(_) | Basis::Always => None,
-        }
-    }
-
-    /// Why the side accepted or refused, in the words of records.
-    fn why(&self, action: Action) -> Why {
-        let acl = self.acl.map(|acl| acl.slot);
-        let refused = match action {
-            Action::Drop { reason, .. } if !self.committed => refusal(reason, acl),
-            _ => None,
-        };
-        let accepted = match self.group {
-            Some(GroupNote::Rule(slot)) => (flow::Ground::Rule, Some(slot)),
-            _ => (flow::Ground::Tracked, None),
-        };
-        refused.unwrap_or(accepted)
-    }
-
-    fn adopt(&mut self, snapshot: &Snapshot, generation: u64) -> bool {
-        let eni = snapshot.eni(self.eni).filter(|eni| eni.stamp <= generation);
-        eni.is_some_and(|eni| {
-            self.index = eni.index.0;
-            true
-        })
-    }
-
-    /// Whether what the result rests on is as it was. An entry that the packet acts on is looked at when it does.
-    fn stands(&self, present: &Present<'_>) -> bool {
-        match &self.basis {
-            Basis::Acting(..) | Basis::Always => true,
-            Basis::Alive(conn) => conn.is_alive(present.now),
-            Basis::Unborn(birth) => present.table.is_unborn(*birth),
-        }
-    }
-
-    /// Does to the side's entry, if there is one, what a commit would do; false if the packet has to walk.
-    fn touch(&mut self, present: &Present<'_>, direction: Direction, ip: &IpPacket) -> bool {
-        let Basis::Acting(conn, touched) = &mut self.basis else { return true };
-        if conn.touch_again(*touched, direction, ip, present.now) {
-            return true;
-        }
-        let eni = present.snapshot.enis().get(self.index);
-        let left = eni.and_then(|eni| conn.touch(direction, ip, &time_outs(eni), present.now));
-        *touched = left.unwrap_or(Touched::NEVER);
-        left.is_some()
-    }
-
-    fn count(&self, counters: &Counters, direction: Direction, packets: u32) {
-        match self.group {
-            Some(GroupNote::Rule(slot)) => counters.group(direction, Some(slot), packets),
-            Some(GroupNote::Denied) => counters.group(direction, None, packets),
-            None => {}
-        }
-        if let Some(acl) = self.acl {
-            counters.acl(direction, acl.slot, acl.by_default, packets);
-        }
+        let span = SETTLE_AFTER.min(minute.saturating_sub(into));
+        let span = u32::try_from(span.as_nanos()).unwrap_or(u32::MAX);
+        self.live = Live { first: present.now.as_nanos(), span, ..Live::default() };
     }
 }
 
@@ -378,6 +268,79 @@ impl Basis {
     fn of(birth: Option<Birth>) -> Self {
         birth.map_or(Self::Always, Self::Unborn)
     }
+
+    const fn conn(&self) -> Option<&ConnHandle> {
+        match self {
+            Self::Conn(conn, _) => Some(conn),
+            Self::Unborn(_) | Self::Always => None,
+        }
+    }
+
+    /// Whether what the result rests on is as it was. An entry that the packet `acts` on is looked at when it does.
+    #[inline]
+    fn stands(&self, acts: bool, present: &Present<'_>) -> bool {
+        match self {
+            Self::Conn(..) if acts => true,
+            Self::Always => true,
+            Self::Conn(conn, _) => conn.is_alive(present.now),
+            Self::Unborn(birth) => present.table.is_unborn(*birth),
+        }
+    }
+
+    /// Does to the side's entry, if there is one and the packet `acts` on it, what a commit would do; false if the packet has
+    /// to walk.
+    #[inline]
+    fn touch(
+        &mut self,
+        acts: bool,
+        (shared, direction): (&Shared, Direction),
+        present: &Present<'_>,
+        ip: &IpPacket,
+    ) -> bool {
+        let (true, Self::Conn(conn, touched)) = (acts, self) else { return true };
+        conn.touch_again(*touched, direction, ip, present.now)
+            || touch((conn, touched), (shared, direction), present, ip)
+    }
+}
+
+/// Touches an entry for the first time in a burst.
+#[inline(never)]
+fn touch(
+    (conn, touched): (&ConnHandle, &mut Touched),
+    (shared, direction): (&Shared, Direction),
+    present: &Present<'_>,
+    ip: &IpPacket,
+) -> bool {
+    let eni = shared.eni(direction, present.snapshot);
+    let left = eni.and_then(|eni| conn.touch(direction, ip, &time_outs(eni), present.now));
+    *touched = left.unwrap_or(Touched::NEVER);
+    left.is_some()
+}
+
+/// Whether a packet of a flow is of the kind that the result speaks of.
+#[inline]
+fn suits(path: &Path, packet: &Candidate<'_>) -> bool {
+    let (Action::Deliver { mtu, .. } | Action::Drop { mtu, .. }) = path.action;
+    let fits = || path.b.is_none() || packet.largest() <= u32::from(mtu);
+    (packet.is_plain && fits()) || path.stays_outside()
+}
+
+/// Denials, flows that pass, flows that pass and are tracked.
+fn class(action: Action, bases: [&Basis; 2]) -> u8 {
+    let passes = matches!(action, Action::Deliver { .. });
+    let tracked = bases.iter().any(|basis| basis.conn().is_some());
+    u8::from(passes) + u8::from(passes && tracked)
+}
+
+/// What a side says, and what that rests on.
+fn side(eni: EniKey, note: &SideNote) -> (Side, Basis) {
+    let (basis, group) = match &note.ground {
+        Ground::Conn(conn) => (Basis::Conn(conn.clone(), Touched::NEVER), Group::Nothing),
+        Ground::Rule(slot, birth) => (Basis::of(*birth), Group::Rule(*slot)),
+        Ground::Denied(birth) => (Basis::of(*birth), Group::Denied),
+        Ground::Unasked => (Basis::Always, Group::Nothing),
+    };
+    (Side::of(eni, note, group), basis)
 }
 
 /// What records tell of a packet's flags.
@@ -431,5 +394,17 @@ impl Link {
         if let Some(MacAddr(source)) = self.source {
             header[6..].copy_from_slice(&source);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a million connections take is two flows each: 80 bytes leave 600 bytes for both ends of one, entries and timers
+    /// included. What flows share is kept with their path, IPv6 addresses apart.
+    #[test]
+    fn a_flow_is_small() {
+        assert_eq!(size_of::<Option<Flow>>(), 80);
     }
 }

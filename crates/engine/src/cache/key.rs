@@ -1,5 +1,8 @@
 //! What packets of one cached flow have in common: everything of a packet that its walk may depend on, besides what each
 //! hit looks at anew (size, TCP flags).
+//!
+//! A key has two halves, which are kept in two places: its [`Ends`] with the flow, its [`Way`] with all that flows between
+//! the same two guests share.
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
@@ -8,59 +11,132 @@ use palisade_packet::summary::protocol::{TCP, UDP};
 use palisade_packet::{IpPacket, MacAddr, PacketSummary, TcpFlags, Transport};
 use palisade_policy::EniKey;
 
-/// Addresses, ids and sender, next hop and protocol, source MAC address: seven words, compared and hashed as such.
+/// The key of a packet's flow, in words.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FlowKey([u64; 7]);
+pub(crate) struct FlowKey {
+    pub(super) way: Way,
+    ids: u32,
+    addresses: Addresses,
+}
+
+/// By which way packets come, and of what kind they are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Way {
+    from: EniKey,
+    /// The destination MAC address, which chooses the next hop (RT-5), and family and protocol.
+    hop: u64,
+    source: u64,
+}
+
+/// Source and destination.
+#[derive(Clone, Copy, Debug)]
+enum Addresses {
+    V4(u64),
+    V6([u64; 4]),
+}
+
+/// Addresses and ids as a flow keeps them: 16 bytes, and 32 elsewhere for IPv6.
+#[derive(Debug)]
+pub(super) enum Ends {
+    V4 { ids: u32, addresses: [u32; 2] },
+    V6 { ids: u32, addresses: Box<[u64; 4]> },
+}
 
 const IPV6: u64 = 1 << 8;
 
 impl FlowKey {
     /// The key of a packet sent by an ENI; `None` for kinds of packets that always walk: fragments, ICMP errors, messages
     /// that discovery or a service may want.
+    #[inline]
     pub(crate) fn of(from: EniKey, summary: &PacketSummary, ip: &IpPacket) -> Option<Self> {
         if ip.fragment.is_some() {
             return None;
         }
-        let flow = u64::from(ids(ip)?) << 32 | u64::from(from.0);
-        let ([s0, s1], [d0, d1]) = (words(ip.source), words(ip.destination));
-        let family = if ip.is_ipv4() { 0 } else { IPV6 };
-        // The destination MAC address chooses the next hop (RT-5).
+        let ids = ids(ip)?;
+        let (family, addresses) = match (ip.source, ip.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                (0, Addresses::V4(u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits())))
+            }
+            (source, destination) => (IPV6, wide(source, destination)),
+        };
         let hop = mac_word(summary.destination_mac) << 16 | family | u64::from(ip.protocol);
-        Some(Self([s0, s1, d0, d1, flow, hop, mac_word(summary.source_mac)]))
+        Some(Self { way: Way { from, hop, source: mac_word(summary.source_mac) }, ids, addresses })
     }
 
-    /// Addresses and ports of the packets, 0 without ports (FL-15), and their protocol.
-    pub(crate) fn ends(&self) -> ([(IpAddr, u16); 2], u8) {
-        let Self([s0, s1, d0, d1, flow, hop, _]) = *self;
-        let [protocol, family, ..] = hop.to_le_bytes();
-        let address = |high: u64, low: u64| match (family, low.to_le_bytes()) {
-            (0, [a, b, c, d, ..]) => IpAddr::from([d, c, b, a]),
-            _ => IpAddr::from((u128::from(high) << 64 | u128::from(low)).to_be_bytes()),
+    /// What a flow keeps of it.
+    pub(super) fn ends(&self) -> Ends {
+        let ids = self.ids;
+        match self.addresses {
+            Addresses::V4(word) => {
+                let [d0, d1, d2, d3, s0, s1, s2, s3] = word.to_le_bytes();
+                let addresses = [[s0, s1, s2, s3], [d0, d1, d2, d3]].map(u32::from_le_bytes);
+                Ends::V4 { ids, addresses }
+            }
+            Addresses::V6(words) => Ends::V6 { ids, addresses: Box::new(words) },
+        }
+    }
+}
+
+impl Ends {
+    /// Whether they are those of a key.
+    #[inline]
+    pub(super) fn are_of(&self, key: &FlowKey) -> bool {
+        match (self, &key.addresses) {
+            (Self::V4 { ids, addresses: [source, destination] }, Addresses::V4(word)) => {
+                let mine = u64::from(*source) << 32 | u64::from(*destination);
+                *ids == key.ids && mine == *word
+            }
+            (Self::V6 { ids, addresses }, Addresses::V6(words)) => *ids == key.ids && **addresses == *words,
+            _ => false,
+        }
+    }
+
+    /// Addresses and ports of the packets, 0 without ports (FL-15).
+    pub(super) fn sockets(&self, protocol: u8) -> [(IpAddr, u16); 2] {
+        let v6 = |high: u64, low: u64| IpAddr::from((u128::from(high) << 64 | u128::from(low)).to_be_bytes());
+        let (ids, [source, destination]) = match self {
+            Self::V4 { ids, addresses } => (*ids, addresses.map(|word| IpAddr::from(word.to_be_bytes()))),
+            Self::V6 { ids, addresses } => {
+                let [s0, s1, d0, d1] = **addresses;
+                (*ids, [v6(s0, s1), v6(d0, d1)])
+            }
         };
-        let [.., d_low, d_high, s_low, s_high] = flow.to_le_bytes();
+        let [d_low, d_high, s_low, s_high] = ids.to_le_bytes();
         let ports = match protocol {
             TCP | UDP => [[s_low, s_high], [d_low, d_high]].map(u16::from_le_bytes),
             _ => [0; 2],
         };
-        ([(address(s0, s1), ports[0]), (address(d0, d1), ports[1])], protocol)
+        [(source, ports[0]), (destination, ports[1])]
     }
 
     /// One of the words.
-    pub(super) const fn first(&self) -> u64 {
-        self.0[0]
+    pub(super) const fn ids(&self) -> u32 {
+        match self {
+            Self::V4 { ids, .. } | Self::V6 { ids, .. } => *ids,
+        }
+    }
+}
+
+impl Way {
+    /// Whether it is the same one. Looks at all of it rather than leave early: most ways that are compared are equal.
+    #[inline]
+    pub(super) const fn is(&self, other: &Self) -> bool {
+        let sender = (self.from.0 ^ other.from.0) as u64;
+        sender | self.hop ^ other.hop | self.source ^ other.source == 0
     }
 
-    /// Whether it is the same one. Looks at all words rather than leave early: most keys that are compared are equal.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).fold(0, |differences, (mine, theirs)| differences | (mine ^ theirs)) == 0
+    pub(super) const fn protocol(&self) -> u8 {
+        let [protocol, ..] = self.hop.to_le_bytes();
+        protocol
     }
 }
 
 /// Ports, or type, code and identifier of an ICMP query.
+#[inline]
 fn ids(ip: &IpPacket) -> Option<u32> {
-    match ip.transport {
+    match &ip.transport {
         Transport::Tcp(tcp) => Some(u32::from(tcp.source) << 16 | u32::from(tcp.destination)),
-        Transport::Udp { source, destination } => Some(u32::from(source) << 16 | u32::from(destination)),
+        Transport::Udp { source, destination } => Some(u32::from(*source) << 16 | u32::from(*destination)),
         Transport::Icmp(icmp) => {
             icmp.answered_by()?;
             // Code and type of a query are small; together with the identifier they fill the word.
@@ -73,21 +149,35 @@ fn ids(ip: &IpPacket) -> Option<u32> {
 }
 
 /// Whether a packet neither opens, closes nor resets anything.
+#[inline]
 pub(crate) fn is_plain(ip: &IpPacket) -> bool {
-    match ip.transport {
+    match &ip.transport {
         Transport::Tcp(tcp) => {
-            let TcpFlags(bits) = tcp.flags;
             let moving = TcpFlags::SYN.with(TcpFlags::FIN).with(TcpFlags::RST);
-            bits & moving.0 == 0 && tcp.flags.contains(TcpFlags::ACK)
+            tcp.flags.0 & moving.with(TcpFlags::ACK).0 == TcpFlags::ACK.0
         }
         _ => true,
     }
 }
 
 impl Hash for FlowKey {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.iter().for_each(|word| state.write_u64(*word));
+        let Way { from, hop, source } = self.way;
+        state.write_u64(u64::from(self.ids) << 32 | u64::from(from.0));
+        state.write_u64(hop);
+        state.write_u64(source);
+        match &self.addresses {
+            Addresses::V4(word) => state.write_u64(*word),
+            Addresses::V6(words) => words.iter().for_each(|word| state.write_u64(*word)),
+        }
     }
+}
+
+#[cold]
+fn wide(source: IpAddr, destination: IpAddr) -> Addresses {
+    let ([s0, s1], [d0, d1]) = (words(source), words(destination));
+    Addresses::V6([s0, s1, d0, d1])
 }
 
 fn words(address: IpAddr) -> [u64; 2] {

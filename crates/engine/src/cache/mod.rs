@@ -1,7 +1,7 @@
 //! The flow cache of one worker: what the walk decided, kept so that the next packet of the flow need not walk.
 //!
 //! Owned by one worker, never shared, allocated once. Only results that a later packet can be *shown* to get again are
-//! kept, and each hit shows it anew ([`Flow::serve`]):
+//! kept, and each hit shows it anew ([`Flow::serves`]):
 //!
 //! - nothing that the walk could see of policy has changed: the stamps of the ENIs involved are not younger than the
 //!   generation of the result, which then adopts the present generation;
@@ -18,6 +18,7 @@ mod candidate;
 mod flow;
 mod key;
 mod notes;
+mod path;
 mod table;
 
 use std::hash::BuildHasher;
@@ -27,14 +28,17 @@ use palisade_packet::{Body, parse};
 use palisade_policy::PortKey;
 
 pub(crate) use candidate::Candidate;
-pub(crate) use flow::{Action, Flow, Present};
+pub(crate) use flow::Present;
 pub(crate) use notes::{Notes, Noting};
+pub(crate) use path::Action;
 
 use crate::counters::Counters;
 use crate::ledger::Ledger;
 use crate::mirroring::Taps;
-use crate::outcome::Now;
+use crate::outcome::{Now, Walked};
+use flow::{Finding, Flow};
 use key::FlowKey;
+use path::{Paths, Shared};
 use table::{PREFETCHED, Table};
 
 /// Entries that, with the connections that they rest on, are more than the second-level cache of a processor holds.
@@ -44,6 +48,7 @@ const FAR: usize = 8_192;
 #[derive(Debug)]
 pub struct FlowCache {
     table: Table,
+    paths: Paths,
     hasher: RandomState,
     /// The bucket at which the next round of settling begins.
     next: usize,
@@ -62,7 +67,7 @@ impl FlowCache {
     #[must_use]
     pub fn new(entries: usize) -> Self {
         let table = Table::new(entries.min(Self::MAX_ENTRIES));
-        Self { table, hasher: RandomState::default(), next: 0, hits: 0 }
+        Self { table, paths: Paths::default(), hasher: RandomState::default(), next: 0, hits: 0 }
     }
 
     /// Packets that were served without a walk.
@@ -93,10 +98,11 @@ impl FlowCache {
     ) -> bool {
         let mut waits = false;
         for _ in 0..buckets.min(self.buckets()) {
-            self.table.retain(self.next, |flow| {
+            let bucket = self.next;
+            self.retain(bucket, |flow, shared| {
                 let is_of_use = flow.is_of_use(now.monotonic);
                 if flow.waits() && (flow.is_due(now.monotonic) || !is_of_use) {
-                    flow.settle(now, (counters, ledger));
+                    flow.settle(shared, now, (counters, ledger));
                 }
                 waits |= flow.waits();
                 is_of_use
@@ -113,9 +119,21 @@ impl FlowCache {
         now: Now,
         (counters, ledger): (&Counters, &mut Ledger),
     ) {
-        self.table.retain(bucket, |flow| {
-            flow.settle(now, (counters, ledger));
+        self.retain(bucket, |flow, shared| {
+            flow.settle(shared, now, (counters, ledger));
             flow.is_of_use(now.monotonic)
+        });
+    }
+
+    /// Lets go of the flows of a bucket that are not wanted.
+    fn retain(&mut self, bucket: usize, mut wanted: impl FnMut(&mut Flow, &Shared) -> bool) {
+        let Self { table, paths, .. } = self;
+        table.retain(bucket, |flow| {
+            let stays = paths.get(flow.path).is_some_and(|shared| wanted(flow, shared));
+            if !stays {
+                paths.leave(flow.path);
+            }
+            stays
         });
     }
 
@@ -154,31 +172,50 @@ impl FlowCache {
         self.buckets() == 0
     }
 
+    #[inline]
     fn hash(&self, key: &FlowKey) -> u64 {
         self.hasher.hash_one(key)
     }
 
-    /// What becomes of a packet, if its flow is known and the packet is shown to get the same; see [`Flow::serve`].
+    /// What becomes of a packet, if its flow is known and the packet is shown to get the same; see [`Flow::serves`].
     #[inline]
     pub(crate) fn serve(
         &mut self,
         present: &Present<'_>,
         packet: &Candidate<'_>,
         ledger: &mut Ledger,
-    ) -> Option<(Action, Taps)> {
-        let served = self.table.find(&packet.key, packet.hash)?.serve(present, packet, ledger)?;
-        self.hits += 1;
-        Some(served)
+    ) -> Option<(&Action, Taps)> {
+        let Self { table, paths, hits, .. } = self;
+        let flow = table.find(&packet.key, packet.hash, paths)?;
+        let shared = paths.get_mut(flow.path)?;
+        if !flow.serves(shared, present, packet, ledger) {
+            return None;
+        }
+        *hits += 1;
+        Some((&shared.path.action, shared.path.taps))
     }
 
-    /// Keeps a result in the place of what matters less, or of the flow's older one; if everything there matters more it
-    /// is not kept.
-    pub(crate) fn keep(&mut self, hash: u64, flow: Flow, present: &Present<'_>, ledger: &mut Ledger) {
-        if let Some(place) = self.table.place_for(&flow, hash) {
-            if let Some(old) = place {
-                old.settle(*present.clock, (present.counters, ledger));
+    /// Keeps what a walk has found out in the place of what matters less, or of what was known of the flow, if the next
+    /// packet of the flow would get the same. If everything there matters more it is not kept.
+    pub(crate) fn keep(
+        &mut self,
+        packet: &Candidate<'_>,
+        found: (&Walked, Notes),
+        present: &Present<'_>,
+        ledger: &mut Ledger,
+    ) {
+        let Some(finding) = Finding::of(packet, found, present) else { return };
+        let Self { table, paths, .. } = self;
+        let key = (&packet.key, packet.hash);
+        let Some(place) = table.place_for(key, finding.class(), paths) else { return };
+        // Before the place is another's: it may have the only flow of the same path.
+        let path = paths.take(&finding.path, present.snapshot);
+        if let Some(mut old) = place.take() {
+            if let Some(shared) = paths.get(old.path) {
+                old.settle(shared, *present.clock, (present.counters, ledger));
             }
-            *place = Some(flow);
+            paths.leave(old.path);
         }
+        *place = path.map(|path| Flow::new(&packet.key, finding, path, present.now));
     }
 }

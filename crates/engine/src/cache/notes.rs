@@ -21,7 +21,7 @@ pub(crate) enum Ground {
 }
 
 /// The ACL entry that decided.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct AclNote {
     pub(crate) slot: RuleSlot,
     pub(crate) by_default: bool,

@@ -8,6 +8,7 @@
 
 use super::flow::Flow;
 use super::key::FlowKey;
+use super::path::Paths;
 
 pub(super) const WAYS: usize = 8;
 
@@ -44,18 +45,25 @@ impl Table {
         self.used
     }
 
-    pub(super) fn find(&mut self, key: &FlowKey, hash: u64) -> Option<&mut Flow> {
-        let place = self.position(key, hash)?;
+    #[inline]
+    pub(super) fn find(&mut self, key: &FlowKey, hash: u64, paths: &Paths) -> Option<&mut Flow> {
+        let place = self.position(key, hash, paths)?;
         self.flows.get_mut(place)?.as_mut()
     }
 
-    /// The place that a flow is to take, with what is there now; `None` if everything that it could replace matters more.
-    pub(super) fn place_for(&mut self, flow: &Flow, hash: u64) -> Option<&mut Option<Flow>> {
+    /// The place that a flow of this class is to take, with what is there now; `None` if everything that it could replace
+    /// matters more.
+    pub(super) fn place_for(
+        &mut self,
+        (key, hash): (&FlowKey, u64),
+        class: u8,
+        paths: &Paths,
+    ) -> Option<&mut Option<Flow>> {
         let buckets = self.buckets_of(hash);
         let place = self
-            .position(flow.key(), hash)
+            .position(key, hash, paths)
             .or_else(|| self.vacancy(buckets))
-            .or_else(|| self.least(buckets, flow))?;
+            .or_else(|| self.least(buckets, class, paths))?;
         let tag = self.tags.get_mut(place / WAYS)?.get_mut(place % WAYS)?;
         self.used += usize::from(*tag == FREE);
         *tag = tag_of(hash);
@@ -94,17 +102,20 @@ impl Table {
         self.tags.get(bucket).copied().unwrap_or_default()
     }
 
-    fn position(&self, key: &FlowKey, hash: u64) -> Option<usize> {
+    #[inline]
+    fn position(&self, key: &FlowKey, hash: u64, paths: &Paths) -> Option<usize> {
+        let is_of = |flow: &Flow| flow.is_of(key, paths);
         let [first, second] = self.buckets_of(hash);
-        self.search(first, key, hash).or_else(|| self.search(second, key, hash))
+        self.search(first, hash, is_of).or_else(|| self.search(second, hash, is_of))
     }
 
-    fn search(&self, bucket: usize, key: &FlowKey, hash: u64) -> Option<usize> {
+    #[inline]
+    fn search(&self, bucket: usize, hash: u64, is_of: impl Fn(&Flow) -> bool) -> Option<usize> {
         let mut candidates = matches(self.tags_at(bucket), tag_of(hash));
         let ways = self.ways(bucket)?;
         while candidates != 0 {
             let way = candidates.trailing_zeros() as usize / 8 % WAYS;
-            if ways[way].as_ref().is_some_and(|flow| flow.is_of(key)) {
+            if ways[way].as_ref().is_some_and(&is_of) {
                 return Some(bucket * WAYS + way);
             }
             candidates &= candidates - 1;
@@ -121,14 +132,15 @@ impl Table {
         Some(bucket * WAYS + way)
     }
 
-    /// The place of what matters least in two buckets, unless it matters more than the newcomer.
-    fn least(&self, buckets: [usize; 2], newcomer: &Flow) -> Option<usize> {
+    /// The place of what matters least in two buckets, unless it matters more than a newcomer of this class.
+    fn least(&self, buckets: [usize; 2], newcomer: u8, paths: &Paths) -> Option<usize> {
         let worths = buckets.into_iter().flat_map(|bucket| {
             let ways = self.ways(bucket).into_iter().flatten();
-            ways.enumerate().map(move |(way, flow)| (bucket * WAYS + way, flow.as_ref().map(Flow::worth)))
+            let worth = |flow: &Option<Flow>| flow.as_ref().map(|flow| flow.worth(paths));
+            ways.enumerate().map(move |(way, flow)| (bucket * WAYS + way, worth(flow)))
         });
         let (place, least) = worths.min_by_key(|(_, worth)| *worth)?;
-        least.is_none_or(|(class, _)| class <= newcomer.worth().0).then_some(place)
+        least.is_none_or(|(class, _)| class <= newcomer).then_some(place)
     }
 
     fn ways(&self, bucket: usize) -> Option<&[Option<Flow>; WAYS]> {
