@@ -183,10 +183,10 @@ impl Fabric {
 
     /// RES-3 and RT-5: what is delivered came from where it says, and goes where it says.
     fn arrives(&self, from: PortKey, delivery: &Delivery, frame: &[u8]) {
-        let packet = &delivery.packet;
+        let packet = self.lane.packet.expect("what is delivered is told of");
         let summary = parse(frame).expect("a delivered frame is well formed");
         let Body::Ip(ip) = summary.body else { panic!("only IP is delivered") };
-        assert_eq!(ip, *packet, "the edits changed more than MAC addresses");
+        assert_eq!(ip, packet, "the edits changed more than MAC addresses");
         match (from, delivery.to) {
             (PortKey::Eni(a), PortKey::Eni(b)) => {
                 assert_ne!(a, b, "a packet came back to its sender");

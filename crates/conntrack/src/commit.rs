@@ -138,7 +138,7 @@ impl ConnTable {
             Entry::Vacant(slot) => match self.take_place(opening) {
                 Ok(()) => {
                     slot.insert(());
-                    self.births.count(opening.conn.key());
+                    self.births.count(&opening.conn.key());
                     Attempt::Done(Arc::clone(&opening.conn))
                 }
                 Err(why) => Attempt::NoPlace(why),
@@ -196,7 +196,7 @@ impl ConnTable {
         }
         self.tally.replace();
         slot.replace_entry(());
-        self.births.count(opening.conn.key());
+        self.births.count(&opening.conn.key());
         Attempt::Done(Arc::clone(&opening.conn))
     }
 
@@ -221,7 +221,7 @@ impl ConnTable {
         }
         instance.take_place(u32::MAX);
         slot.insert(());
-        self.births.count(conn.key());
+        self.births.count(&conn.key());
         conn.arm(now);
         &mut imported.taken
     }

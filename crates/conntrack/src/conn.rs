@@ -18,15 +18,15 @@ use std::sync::atomic::Ordering;
 use palisade_packet::{Direction, IpPacket, Transport};
 
 use crate::instance::Instance;
-use crate::key::Key;
+use crate::key::{KeptKey, Key};
 use crate::opener::{Admission, Opener};
 use crate::owner::TimeOuts;
 use crate::plan::Rights;
 use crate::state::{Kind, Side, State, TimeOutClass};
 use crate::step::{Step, step};
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU32, AtomicU64};
 use crate::time::{Instant, nanos};
-use crate::window::Windows;
+use crate::window::{Said, Windows};
 use crate::word::{StateWord, Word};
 
 /// Longer time-outs count as this one, 1.1 years: half of what stamps can tell apart.
@@ -34,9 +34,10 @@ pub(crate) const MAX_TIME_OUT: u64 = 1 << 55;
 
 /// A tracked flow at one ENI.
 pub(crate) struct Conn {
-    key: Key,
+    key: KeptKey,
     word: StateWord,
-    time_outs: [AtomicU64; 2],
+    /// In hundredths of a second, which [`MAX_TIME_OUT`] does not exceed.
+    time_outs: [AtomicU32; 2],
     armed: AtomicU64,
     /// Nanoseconds, before zero (wrapped) after an import.
     created: u64,
@@ -102,9 +103,9 @@ pub(crate) struct Birth {
 impl Conn {
     pub(crate) fn new(birth: &Birth, instance: Arc<Instance>) -> Self {
         Self {
-            key: birth.key,
+            key: KeptKey::of(&birth.key),
             word: StateWord::new(birth.word),
-            time_outs: birth.time_outs.map(AtomicU64::new),
+            time_outs: birth.time_outs.map(|nanos| AtomicU32::new(hundredths(nanos))),
             armed: AtomicU64::new(u64::MAX),
             created: birth.created,
             windows: Windows::default(),
@@ -168,17 +169,10 @@ impl Conn {
     /// Offers a packet like an earlier one that left the state as `left`; false, and nothing has been done, unless the
     /// entry is in that state and has been seen at just this time. Then there is only what a segment says to note.
     #[inline]
-    pub(crate) fn offer_again(
-        &self,
-        left: u8,
-        direction: Direction,
-        packet: &IpPacket,
-        now: Instant,
-    ) -> bool {
-        let word = Word::stamped(left, now);
-        let stands = self.word.load() == word;
+    pub(crate) fn offer_again(&self, left: u8, direction: Direction, said: Said, now: Instant) -> bool {
+        let stands = self.word.load() == Word::stamped(left, now);
         if stands {
-            self.note(self.side(direction), word.state(), packet);
+            self.windows.hear(self.side(direction), said);
         }
         stands
     }
@@ -221,7 +215,8 @@ impl Conn {
     /// Reads the cells that packets write and read.
     pub(crate) fn load(&self) -> u64 {
         let [first, second] = &self.time_outs;
-        let [armed, first, second] = [&self.armed, first, second].map(|cell| cell.load(Ordering::Relaxed));
+        let [first, second] = [first, second].map(|cell| u64::from(cell.load(Ordering::Relaxed)));
+        let armed = self.armed.load(Ordering::Relaxed);
         self.word.load().bits() ^ armed ^ first ^ second ^ self.windows.load()
     }
 
@@ -298,8 +293,8 @@ impl Conn {
         self.armed.store(at.as_nanos(), Ordering::SeqCst);
     }
 
-    pub(crate) const fn key(&self) -> &Key {
-        &self.key
+    pub(crate) fn key(&self) -> Key {
+        self.key.key()
     }
 
     pub(crate) const fn origin(&self) -> Direction {
@@ -341,13 +336,13 @@ impl Conn {
     pub(crate) fn time_out(&self, state: State) -> u64 {
         match state.time_out() {
             TimeOutClass::Fixed(seconds) => seconds * 1_000_000_000,
-            TimeOutClass::First => self.time_outs[0].load(Ordering::SeqCst),
-            TimeOutClass::Second => self.time_outs[1].load(Ordering::SeqCst),
+            TimeOutClass::First => self.time_outs()[0],
+            TimeOutClass::Second => self.time_outs()[1],
         }
     }
 
     pub(crate) fn time_outs(&self) -> [u64; 2] {
-        self.time_outs.each_ref().map(|cell| cell.load(Ordering::SeqCst))
+        self.time_outs.each_ref().map(|cell| u64::from(cell.load(Ordering::SeqCst)) * HUNDREDTH)
     }
 
     pub(crate) const fn traffic(&self, side: Side) -> &Traffic {
@@ -371,7 +366,6 @@ impl Conn {
         Instant::from_nanos(now.as_nanos().saturating_add_signed(left))
     }
 
-    #[inline]
     fn note(&self, side: Side, state: State, packet: &IpPacket) {
         if let Transport::Tcp(tcp) = &packet.transport {
             self.windows.note(side, state, tcp);
@@ -379,13 +373,21 @@ impl Conn {
     }
 
     fn set_time_outs(&self, kind: Kind, time_outs: &TimeOuts) {
-        let wanted = configured(kind, time_outs);
-        for (cell, nanos) in self.time_outs.iter().zip(wanted) {
-            if cell.load(Ordering::Relaxed) != nanos {
-                cell.store(nanos, Ordering::SeqCst);
+        let wanted = configured(kind, time_outs).map(hundredths);
+        for (cell, hundredths) in self.time_outs.iter().zip(wanted) {
+            if cell.load(Ordering::Relaxed) != hundredths {
+                cell.store(hundredths, Ordering::SeqCst);
             }
         }
     }
+}
+
+/// Nanoseconds of the unit in which entries keep their idle times.
+const HUNDREDTH: u64 = 10_000_000;
+
+/// Rounded up: no entry ends early.
+fn hundredths(nanos: u64) -> u32 {
+    u32::try_from(nanos.div_ceil(HUNDREDTH)).unwrap_or(u32::MAX)
 }
 
 const fn opening_state(packet: &IpPacket) -> State {
@@ -419,6 +421,17 @@ mod tests {
 
     #[test]
     fn memory_per_entry_is_bounded() {
-        assert!(size_of::<Conn>() <= 168, "an entry takes {} bytes", size_of::<Conn>());
+        // With two counts before it and a word of the allocator's: 160.
+        assert!(size_of::<Conn>() <= 136, "an entry takes {} bytes", size_of::<Conn>());
+    }
+
+    #[test]
+    fn idle_times_are_kept_exactly_but_for_less_than_a_hundredth_of_a_second() {
+        for (nanos, kept) in
+            [(0, 0), (1, HUNDREDTH), (HUNDREDTH, HUNDREDTH), (30_000_000_000, 30_000_000_000)]
+        {
+            assert_eq!(u64::from(hundredths(nanos)) * HUNDREDTH, kept);
+        }
+        assert!(u64::from(hundredths(MAX_TIME_OUT)) * HUNDREDTH >= MAX_TIME_OUT);
     }
 }

@@ -8,6 +8,7 @@ use crate::conn::Conn;
 use crate::owner::TimeOuts;
 use crate::time::Instant;
 use crate::view::ConnView;
+use crate::window::Said;
 use crate::word::Word;
 
 /// How a packet left an entry, for the next packet of its burst: what the entry's word says besides the time.
@@ -65,11 +66,11 @@ impl ConnHandle {
 
     /// [`ConnHandle::touch`] for a packet of the same direction, under the same time-outs, as the one that left the entry so.
     /// False, and nothing has been done, if the entry is not as that packet would leave it now: if nobody has touched it in
-    /// this burst, or its state has changed since.
+    /// this burst, or its state has changed since. `said` is what the packet says.
     #[must_use]
     #[inline]
-    pub fn touch_again(&self, left: Touched, direction: Direction, packet: &IpPacket, now: Instant) -> bool {
-        self.0.offer_again(left.0, direction, packet, now)
+    pub fn touch_again(&self, left: Touched, direction: Direction, said: Said, now: Instant) -> bool {
+        self.0.offer_again(left.0, direction, said, now)
     }
 
     /// Reads what [`ConnHandle::touch`] will read, for a caller that wants it near before it is needed. What it returns
@@ -110,6 +111,6 @@ impl std::fmt::Debug for Touched {
 
 impl std::fmt::Debug for ConnHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("ConnHandle").field(self.0.key()).field(&self.0.state()).finish()
+        f.debug_tuple("ConnHandle").field(&self.0.key()).field(&self.0.state()).finish()
     }
 }

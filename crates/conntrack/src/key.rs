@@ -42,6 +42,13 @@ pub(crate) struct Key {
     ids: u64,
 }
 
+/// A key as an entry keeps it: 24 bytes, and 48 elsewhere for IPv6. Made to be small, while [`Key`] is made to be compared.
+#[derive(Debug)]
+pub(crate) enum KeptKey {
+    V4 { local: [u8; 4], remote: [u8; 4], zone: u32, ids: u32, protocol: u8, kind: u8 },
+    V6(Box<Key>),
+}
+
 const IPV6: u64 = 1 << 8;
 const PORTS: u64 = 1 << 32;
 const QUERY: u64 = 2 << 32;
@@ -112,6 +119,35 @@ impl Key {
     }
 }
 
+impl KeptKey {
+    pub(crate) fn of(key: &Key) -> Self {
+        let ([_, local], [_, remote]) = (key.local, key.remote);
+        let ([protocol, 0, .., z0, z1, z2, z3], [i0, i1, i2, i3, kind, ..]) =
+            (key.flow.to_le_bytes(), key.ids.to_le_bytes())
+        else {
+            return Self::V6(Box::new(*key));
+        };
+        let [local, remote] = [local, remote].map(|word| {
+            let [a, b, c, d, ..] = word.to_le_bytes();
+            [a, b, c, d]
+        });
+        let [zone, ids] = [[z0, z1, z2, z3], [i0, i1, i2, i3]].map(u32::from_le_bytes);
+        Self::V4 { local, remote, zone, ids, protocol, kind }
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        match self {
+            Self::V4 { local, remote, zone, ids, protocol, kind } => Key {
+                local: [0, u32::from_le_bytes(*local).into()],
+                remote: [0, u32::from_le_bytes(*remote).into()],
+                flow: u64::from(*zone) << 32 | u64::from(*protocol),
+                ids: u64::from(*kind) << 32 | u64::from(*ids),
+            },
+            Self::V6(key) => **key,
+        }
+    }
+}
+
 impl Hash for Key {
     /// Whole words: the derived implementation hashes the length of each array as well and takes twice as long.
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -171,6 +207,7 @@ mod tests {
             let key = Key::new(Zone(u32::MAX), 58, ends, ids);
             assert_eq!((key.local(), key.remote(), key.ids()), (ends.0, ends.1, ids));
             assert_eq!((key.zone(), key.protocol()), (Zone(u32::MAX), 58));
+            assert_eq!(KeptKey::of(&key).key(), key);
         }
     }
 

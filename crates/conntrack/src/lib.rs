@@ -66,4 +66,4 @@ pub use state::State;
 pub use table::ConnTable;
 pub use time::Instant;
 pub use view::{ConnTotals, ConnView, Volume};
-pub use window::{Acknowledged, Opening};
+pub use window::{Acknowledged, Opening, Said};

@@ -10,7 +10,8 @@ pub struct Zone(pub u32);
 
 /// The idle times that an ENI can set (CT-30, CT-31, CT-32).
 ///
-/// The ranges are the configuration's to check; here a time-out is anything up to a year, longer ones count as one.
+/// The ranges are the configuration's to check; here a time-out is anything up to a year in hundredths of a second; what is
+/// between two of them is rounded up, and longer ones count as a year.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TimeOuts {
     /// TCP established: 60 to 432,000 s, normally 432,000.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::conn::Conn;
 use crate::handle::ConnHandle;
 use crate::instance::Instance;
+use crate::listed::Keyed;
 use crate::owner::Zone;
 use crate::plan::Refused;
 use crate::table::ConnTable;
@@ -133,7 +134,7 @@ impl ConnTable {
 
     /// Takes a dead entry out of the map unless a successor already stands there.
     fn take_out(&self, conn: &Arc<Conn>) {
-        self.map.remove_if(conn.key(), |standing, ()| Arc::ptr_eq(&standing.0, conn));
+        self.map.remove_if(&conn.key() as &dyn Keyed, |standing, ()| Arc::ptr_eq(&standing.0, conn));
     }
 
     pub(crate) fn count_end(&self, conn: &Conn, how: End) {

@@ -11,7 +11,7 @@ use crate::conn::Conn;
 use crate::handle::ConnHandle;
 use crate::instance::Instances;
 use crate::key::Key;
-use crate::listed::Listed;
+use crate::listed::{Keyed, Listed};
 use crate::owner::Zone;
 use crate::plan::{Act, Consult, Plan};
 use crate::record::{EntryRecord, Imported};
@@ -205,7 +205,7 @@ impl ConnTable {
 
     /// A handle on the entry, with no lock held any more.
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<Conn>> {
-        self.map.get(key).map(|listed| Arc::clone(&listed.key().0))
+        self.map.get(key as &dyn Keyed).map(|listed| Arc::clone(&listed.key().0))
     }
 }
 

@@ -4,9 +4,10 @@
 //! judgements on the other side, and each judgement needs one word of each kind; so there is nothing that could be seen
 //! half changed. Acknowledgement and window share a word because they bound one interval together.
 
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 
-use palisade_packet::{Tcp, TcpFlags};
+use palisade_packet::{IpPacket, Tcp, TcpFlags, Transport};
 use serde::{Deserialize, Serialize};
 
 use crate::state::{Side, State};
@@ -81,8 +82,15 @@ impl Windows {
         if tcp.flags.contains(TcpFlags::ACK) && !tcp.flags.contains(TcpFlags::RST) {
             // The window of a SYN is never scaled; that of others is by the few that read it, not by the many that write it.
             let scaling = if is_syn { 0 } else { UNSCALED };
-            let said = Acknowledged { value: tcp.acknowledgement, window: tcp.window.into() };
-            store(&self.of(side).acknowledged, scaling | pack_acknowledged(said));
+            store(&self.of(side).acknowledged, scaling | acknowledgement(tcp));
+        }
+    }
+
+    /// Notes what a segment of `side` says, like [`Windows::note`].
+    #[inline]
+    pub(crate) fn hear(&self, side: Side, said: Said) {
+        if let Said(Some(word)) = said {
+            store(&self.of(side).acknowledged, word.get());
         }
     }
 
@@ -108,6 +116,22 @@ impl Windows {
     }
 }
 
+/// What an ordinary packet says of the side that sent it, worked out once for the entries at both ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Said(Option<NonZeroU64>);
+
+impl Said {
+    /// `None`: it says more than an acknowledgement, or one that does not count.
+    #[must_use]
+    #[inline]
+    pub fn of(packet: &IpPacket) -> Option<Self> {
+        let Transport::Tcp(tcp) = &packet.transport else { return Some(Self(None)) };
+        let moving = TcpFlags::SYN.with(TcpFlags::FIN).with(TcpFlags::RST);
+        let is_plain = tcp.flags.0 & moving.with(TcpFlags::ACK).0 == TcpFlags::ACK.0;
+        is_plain.then(|| Self(NonZeroU64::new(UNSCALED | acknowledgement(tcp))))
+    }
+}
+
 #[derive(Default)]
 struct Cells {
     opening: AtomicU64,
@@ -130,6 +154,11 @@ fn unpack_opening(word: u64) -> Option<Opening> {
     let [scale, ..] = high(word).to_le_bytes();
     let scale = (word & SCALED != 0).then_some(scale);
     (word & PRESENT != 0).then_some(Opening { sequence: low(word), scale })
+}
+
+/// What a segment acknowledges, with its window as it stands there.
+fn acknowledgement(tcp: &Tcp) -> u64 {
+    pack_acknowledged(Acknowledged { value: tcp.acknowledgement, window: tcp.window.into() })
 }
 
 fn pack_acknowledged(acknowledged: Acknowledged) -> u64 {

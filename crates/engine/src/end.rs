@@ -54,7 +54,7 @@ impl Walked {
             End::Hold => (Verdict::Hold, None, None),
             End::Drop(reason, reply) => (Verdict::Drop(reason), reply, None),
             End::Deliver(to, link, fragment) => {
-                let delivery = inbound.and_then(|inbound| inbound.delivery(to, fragment));
+                let delivery = inbound.map(|inbound| inbound.delivery(to, fragment));
                 (delivery.map_or_else(Verdict::Drop, Verdict::Deliver), None, Some(link))
             }
         };

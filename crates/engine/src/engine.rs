@@ -86,16 +86,17 @@ impl Engine {
             return self.conclude(lane, now, from, frame, (&parsed, &received), ended);
         };
         let (ip, offload) = (flow.ip, flow.offload);
-        let mut outcome = match action {
+        let verdict = match action {
             Action::Deliver { to, .. } => {
-                let delivery = Delivery { to: PortKey::Eni(to), packet: *ip, offload, fragment: None };
-                Outcome::of(Verdict::Deliver(delivery), packets)
+                lane.packet = Some(*ip);
+                Verdict::Deliver(Delivery { to: PortKey::Eni(to), offload, fragment: None })
             }
             Action::Drop { reason, .. } => {
                 lane.counters.dropped(reason, packets);
-                Outcome::of(Verdict::Drop(reason), packets)
+                Verdict::Drop(reason)
             }
         };
+        let mut outcome = Outcome::of(verdict, packets);
         if !taps.is_empty() {
             lane.tap(taps.of_flow(ip), from, frame, (*ip, offload), &mut outcome);
         }
@@ -177,12 +178,15 @@ impl Engine {
         released.sort_by_key(|fragment| fragment.arrival);
         let mut outcome = Outcome { released, ..Outcome::of(walked.verdict, walked.packets) };
         let summary = parsed.as_ref().ok();
-        if let (false, Some(Body::Ip(ip))) = (walked.taps.is_empty(), summary.map(|summary| &summary.body)) {
+        if let (false, Some(ip)) = (walked.taps.is_empty(), summary.and_then(PacketSummary::ip)) {
             let offload = summary.and_then(|summary| received.vnet.check(summary).ok());
             lane.tap(walked.taps, from, frame, (*ip, offload.unwrap_or(Offload::None)), &mut outcome);
         }
         match walked.verdict {
-            Verdict::Deliver(_) => walked.link.iter().for_each(|link| link.write(frame)),
+            Verdict::Deliver(_) => {
+                lane.packet = summary.and_then(PacketSummary::ip).copied();
+                walked.link.iter().for_each(|link| link.write(frame));
+            }
             Verdict::Consume(what) => lane.counters.consumed(what, walked.packets),
             Verdict::Hold => {}
             Verdict::Drop(reason) => lane.counters.dropped(reason, walked.packets),

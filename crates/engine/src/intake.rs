@@ -30,6 +30,7 @@ pub(crate) struct Judged {
 impl<'f> Inbound<'f> {
     /// Takes up a frame that was parsed. A tag outside the bytes and a cut-off frame are refused first: what they hide cannot
     /// be judged.
+    #[inline]
     pub(crate) fn read(
         frame: &'f [u8],
         parsed: &'f Result<PacketSummary, Malformed>,
@@ -48,6 +49,7 @@ impl<'f> Inbound<'f> {
     }
 
     /// Packets on the wire that the frame stands for.
+    #[inline]
     pub(crate) fn packets(&self) -> u32 {
         match &self.summary.body {
             Body::Ip(ip) => self.offload.wire_packets(ip),
@@ -72,8 +74,8 @@ impl<'f> Inbound<'f> {
     }
 
     /// The frame as a port gets it.
-    pub(crate) fn delivery(&self, to: PortKey, fragment: Option<u16>) -> Result<Delivery, DropReason> {
-        Ok(Delivery { to, packet: *self.ip()?, offload: self.offload, fragment })
+    pub(crate) const fn delivery(&self, to: PortKey, fragment: Option<u16>) -> Delivery {
+        Delivery { to, offload: self.offload, fragment }
     }
 }
 

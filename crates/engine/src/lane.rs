@@ -22,6 +22,8 @@ pub struct Lane {
     pub ledger: Ledger,
     /// After [`crate::Engine::process`] said so: a whole frame to send back.
     pub reply: Vec<u8>,
+    /// After [`crate::Engine::process`] said that a frame is delivered: the packet in it; its offsets hold.
+    pub packet: Option<IpPacket>,
     /// After [`crate::Engine::process`] said so: what copies are owed of the frame.
     pub tapped: Option<Tapped>,
     pub(crate) bench: Bench,
@@ -36,6 +38,7 @@ impl Lane {
             flows: FlowCache::new(flows),
             ledger: Ledger::off(),
             reply: Vec::new(),
+            packet: None,
             tapped: None,
             bench: Bench::default(),
         }

@@ -66,13 +66,11 @@ pub enum Verdict {
     Drop(DropReason),
 }
 
-/// A frame to hand to a port.
+/// A frame to hand to a port. The packet in it is in [`crate::Lane::packet`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Delivery {
     /// The port.
     pub to: PortKey,
-    /// The packet in the frame; its offsets hold.
-    pub packet: IpPacket,
     /// Offload work left to do: by the port, or for it if it cannot.
     pub offload: Offload,
     /// Set if every wire packet must be fragmented to this MTU first (IPv4 without DF, RT-61).

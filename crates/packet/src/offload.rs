@@ -79,9 +79,18 @@ impl VnetHeader {
     ///
     /// [`BadOffload`] if the header asks for anything but the finishing of the packet's own TCP or UDP checksum and, with
     /// it, a segmentation that suits the packet.
+    #[inline]
     pub fn check(&self, packet: &PacketSummary) -> Result<Offload, BadOffload> {
         match (self.flags, self.gso_type) {
-            (0, Self::GSO_NONE) => return Ok(Offload::None),
+            (0, Self::GSO_NONE) => Ok(Offload::None),
+            _ => self.check_request(packet),
+        }
+    }
+
+    /// The same of a header that says something.
+    #[inline(never)]
+    fn check_request(&self, packet: &PacketSummary) -> Result<Offload, BadOffload> {
+        match (self.flags, self.gso_type) {
             (Self::DATA_VALID, Self::GSO_NONE) => return Ok(Offload::Valid),
             (Self::NEEDS_CSUM, _) => {}
             (0 | Self::DATA_VALID, _) => return Err(BadOffload::GsoWithoutChecksum),

@@ -53,6 +53,7 @@ pub enum Malformed {
 ///
 /// [`Malformed`], for faults of the Ethernet, ARP and IP headers only: those of the upper-layer header become
 /// [`crate::Transport::Invalid`].
+#[inline]
 pub fn parse(frame: &[u8]) -> Result<PacketSummary, Malformed> {
     match read_plain(frame) {
         Some(summary) => Ok(summary),

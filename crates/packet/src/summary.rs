@@ -29,6 +29,17 @@ pub struct PacketSummary {
     pub body: Body,
 }
 
+impl PacketSummary {
+    /// The IP packet in the frame; `None` if it is ARP.
+    #[must_use]
+    pub const fn ip(&self) -> Option<&IpPacket> {
+        match &self.body {
+            Body::Ip(ip) => Some(ip),
+            Body::Arp(_) => None,
+        }
+    }
+}
+
 /// The payload of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Body {

@@ -129,11 +129,12 @@ impl Forwarder {
         packets: u32,
     ) {
         let place = ports.place(delivery.to);
-        let Some((place, port)) = place.and_then(|place| Some((place, ports.at(place)?))) else {
+        let port = place.and_then(|place| Some((place, ports.at(place)?)));
+        let (Some((place, port)), Some(packet)) = (port, &self.lane.packet) else {
             return self.lane.counters.dropped(DropReason::PortMissing, packets);
         };
         let queue = queue(&mut self.queues, &mut self.touched, place);
-        let planned = self.outlet.prepare(from, frame, delivery, port.can, queue);
+        let planned = self.outlet.prepare(from, frame, (packet, delivery), port.can, queue);
         // Law 1: the fragments beyond the first of each packet were generated here; what the plan lacks is lost here.
         self.lane.counters.generated(planned.saturating_sub(packets));
         if planned < packets {

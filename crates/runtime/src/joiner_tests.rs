@@ -104,8 +104,8 @@ fn send_out(sent: &[Vec<u8>], can: Capabilities) -> (Vec<Vec<u8>>, usize) {
     let (mut outlet, mut queue) = (Outlet::default(), Vec::new());
     for (at, frame) in sent.iter().enumerate() {
         let (packet, to) = (ip_of(frame), PortKey::Eni(EniKey(1)));
-        let delivery = Delivery { to, packet, offload: Offload::None, fragment: None };
-        outlet.prepare(Place::Burst(at), &mut frame.clone(), &delivery, can, &mut queue);
+        let delivery = Delivery { to, offload: Offload::None, fragment: None };
+        outlet.prepare(Place::Burst(at), &mut frame.clone(), (&packet, &delivery), can, &mut queue);
     }
     let frames: Vec<&[u8]> = sent.iter().map(Vec::as_slice).collect();
     outlet.join(&mut queue, &frames);

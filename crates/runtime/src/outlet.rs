@@ -90,11 +90,11 @@ impl Outlet {
         &mut self,
         place: Place,
         frame: &mut [u8],
-        delivery: &Delivery,
+        (packet, delivery): (&IpPacket, &Delivery),
         can: Capabilities,
         queue: &mut Vec<Planned>,
     ) -> u32 {
-        let Delivery { packet, offload, fragment, .. } = delivery;
+        let Delivery { offload, fragment, .. } = delivery;
         let first = queue.len();
         match (*offload, *fragment) {
             (Offload::Segments { kind, size, .. }, None) if !takes(can, kind) => {

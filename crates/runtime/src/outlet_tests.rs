@@ -59,8 +59,9 @@ struct Made {
 fn prepare(mut frame: Vec<u8>, offload: Offload, fragment: Option<u16>, can: Capabilities) -> Made {
     let (mut outlet, mut planned) = (Outlet::default(), Vec::new());
     let before = frame.clone();
-    let delivery = Delivery { to: PortKey::Eni(EniKey(1)), packet: ip_of(&frame), offload, fragment };
-    let packets = outlet.prepare(Place::Burst(0), &mut frame, &delivery, can, &mut planned);
+    let delivery = Delivery { to: PortKey::Eni(EniKey(1)), offload, fragment };
+    let packet = ip_of(&frame);
+    let packets = outlet.prepare(Place::Burst(0), &mut frame, (&packet, &delivery), can, &mut planned);
     let bytes = |planned: &Planned| match planned.place {
         Place::Burst(0) => frame.clone(),
         Place::Made(offset, len) => outlet.made(offset, len).to_vec(),

@@ -219,7 +219,8 @@ impl Judge for Obedient {
         frame: &mut [u8],
         _: Received,
     ) -> Outcome {
-        let Lane { counters, reply, .. } = lane;
+        let Lane { counters, reply, packet, .. } = lane;
+        *packet = Some(some_packet());
         counters.received(1, frame.len());
         // Nothing judges, so to flow logs everything is exempt.
         counters.exempt(EniKey(0), 1);
@@ -284,8 +285,12 @@ impl Judge for Obedient {
 }
 
 fn delivery(to: u8) -> Delivery {
+    Delivery { to: key(to), offload: Offload::None, fragment: None }
+}
+
+fn some_packet() -> IpPacket {
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let packet = IpPacket {
+    IpPacket {
         source: address,
         destination: address,
         protocol: 253,
@@ -296,8 +301,7 @@ fn delivery(to: u8) -> Delivery {
         transport_offset: 34,
         fragment: None,
         transport: Transport::Other,
-    };
-    Delivery { to: key(to), packet, offload: Offload::None, fragment: None }
+    }
 }
 
 /// A policy of the next generation; the obedient judge does not look into it.

@@ -8,7 +8,7 @@ use palisade_conntrack::{ConnView, Instant};
 use palisade_engine::{
     Counters, Delivery, Engine, Explanation, Lane, Now, Outcome, Received, Released, Selection, Verdict,
 };
-use palisade_packet::{Body, VnetHeader, fragment_ipv4, parse};
+use palisade_packet::{Body, IpPacket, VnetHeader, fragment_ipv4, parse};
 use palisade_policy::{CompiledEni, Diagnostics, PortKey, RuleSlot, Snapshot, draft};
 use toml::Table;
 
@@ -101,7 +101,8 @@ impl InProcess {
         }
         match outcome.verdict {
             Verdict::Deliver(delivery) => {
-                let arrivals = arrivals(&delivery, bytes);
+                let packet = self.lanes[lane].packet.expect("the engine tells of what it delivers");
+                let arrivals = arrivals((&packet, &delivery), bytes);
                 let packets = u32::try_from(wire::count(&arrivals)).unwrap_or(u32::MAX);
                 self.counters.generated(packets.saturating_sub(outcome.packets));
                 self.counters.delivered(packets, arrivals.iter().map(|arrival| arrival.bytes.len()).sum());
@@ -270,8 +271,8 @@ impl Stage for InProcess {
 
 /// What the receiver's device gets: fragments, if the path is too narrow (RT-61), or the frame as it is, for a device that
 /// takes any offload.
-fn arrivals(delivery: &Delivery, frame: &[u8]) -> Vec<Arrival> {
-    let vnet = delivery.offload.header(&delivery.packet);
+fn arrivals((packet, delivery): (&IpPacket, &Delivery), frame: &[u8]) -> Vec<Arrival> {
+    let vnet = delivery.offload.header(packet);
     let arrival = |vnet, bytes: &[u8]| Arrival { port: delivery.to, vnet, bytes: bytes.to_vec() };
     let Some(mtu) = delivery.fragment else { return vec![arrival(vnet, frame)] };
     let mut pieces = Vec::new();

@@ -95,7 +95,7 @@ impl<K: Clone + Eq + Hash, V: Clone, S> DashMap<K, V, S> {
     }
 
     /// With no lock held: what it is about is shared in any case.
-    pub(crate) fn get<Q: Eq + Hash>(&self, key: &Q) -> Option<Standing<K>>
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<Standing<K>>
     where
         K: Borrow<Q>,
     {
@@ -111,7 +111,7 @@ impl<K: Clone + Eq + Hash, V: Clone, S> DashMap<K, V, S> {
         }
     }
 
-    pub(crate) fn remove_if<Q: Eq + Hash>(
+    pub(crate) fn remove_if<Q: Eq + Hash + ?Sized>(
         &self,
         key: &Q,
         wanted: impl FnOnce(&K, &V) -> bool,
@@ -135,13 +135,13 @@ impl<K: Clone + Eq + Hash, V: Clone, S> DashMap<K, V, S> {
         self.shards.iter().map(|shard| locked(shard).len()).sum()
     }
 
-    fn lock(&self, key: &impl Hash) -> MutexGuard<'_, Vec<(K, V)>> {
+    fn lock(&self, key: &(impl Hash + ?Sized)) -> MutexGuard<'_, Vec<(K, V)>> {
         locked(&self.shards[shard_of(key)])
     }
 }
 
 /// The shard that a key belongs to: 0 or 1.
-pub(crate) fn shard_of(key: &impl Hash) -> usize {
+pub(crate) fn shard_of(key: &(impl Hash + ?Sized)) -> usize {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     usize::from(hasher.finish() & 1 == 1)

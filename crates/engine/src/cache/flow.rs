@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use palisade_conntrack::{Birth, ConnHandle, ConnTable, Instant, Touched, Zone};
+use palisade_conntrack::{Birth, ConnHandle, ConnTable, Instant, Said, Touched, Zone};
 use palisade_flow::{self as flow, counted_flags};
 use palisade_packet::Direction::{self, Egress, Ingress};
 use palisade_packet::{IpPacket, MacAddr, Transport};
@@ -24,6 +24,7 @@ use crate::stages::mtu::VPC_MTU;
 const SETTLE_AFTER: Duration = Duration::from_secs(1);
 
 /// What the engine shows a cached flow.
+#[derive(Clone, Copy)]
 pub(crate) struct Present<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) table: &'a ConnTable,
@@ -224,25 +225,40 @@ impl Flow {
     /// Does to the connections what the packet would do in a commit; false if it has to walk.
     #[inline]
     fn act(&mut self, shared: &Shared, present: &Present<'_>, ip: &IpPacket) -> bool {
+        // Between two guests, not the first of its burst: nearly every packet of nearly every load.
+        if let (true, Basis::Conn(a, at_a), Basis::Conn(b, at_b)) = (shared.passes, &self.a, &self.b)
+            && let Some(said) = Said::of(ip)
+            && a.touch_again(*at_a, Egress, said, present.now)
+            && b.touch_again(*at_b, Ingress, said, present.now)
+        {
+            return true;
+        }
+        self.act_at_length(shared, *present, ip)
+    }
+
+    /// The same, whatever the result rests on.
+    #[inline(never)]
+    fn act_at_length(&mut self, shared: &Shared, present: Present<'_>, ip: &IpPacket) -> bool {
         let Self { a, b, .. } = self;
         let acts = [shared.path.a.committed, shared.path.b.is_some_and(|b| b.committed)];
-        a.stands(acts[0], present)
-            && b.stands(acts[1], present)
-            && a.touch(acts[0], (shared, Egress), present, ip)
-            && b.touch(acts[1], (shared, Ingress), present, ip)
+        a.stands(acts[0], &present)
+            && b.stands(acts[1], &present)
+            && a.touch(acts[0], (shared, Egress), &present, ip)
+            && b.touch(acts[1], (shared, Ingress), &present, ip)
     }
 
     #[inline]
     fn count(&mut self, shared: &Shared, present: &Present<'_>, packet: &Candidate<'_>, ledger: &mut Ledger) {
         let bytes = packet.bytes();
         if self.is_due(present.now) || self.live.bytes.checked_add(bytes).is_none() {
-            self.begin(shared, present, ledger);
+            self.begin(shared, *present, ledger);
         }
         let live = &mut self.live;
         let since = present.now.as_nanos().saturating_sub(live.first);
         live.last = u32::try_from(since).unwrap_or(u32::MAX);
-        live.packets = live.packets.saturating_add(packet.packets);
-        live.bytes = live.bytes.saturating_add(bytes);
+        // Packets are no more than bytes, which there is room for.
+        live.packets += packet.packets;
+        live.bytes += bytes;
         if !packet.is_plain {
             self.tcp_flags |= flags(packet.ip);
         }
@@ -252,7 +268,7 @@ impl Flow {
     /// everything that is settled together belongs to one window.
     #[cold]
     #[inline(never)]
-    fn begin(&mut self, shared: &Shared, present: &Present<'_>, ledger: &mut Ledger) {
+    fn begin(&mut self, shared: &Shared, present: Present<'_>, ledger: &mut Ledger) {
         self.settle(shared, *present.clock, (present.counters, ledger));
         let unix = present.clock.unix;
         let minute = Duration::from_secs(u64::from(flow::Window::SECONDS));
@@ -277,7 +293,6 @@ impl Basis {
     }
 
     /// Whether what the result rests on is as it was. An entry that the packet `acts` on is looked at when it does.
-    #[inline]
     fn stands(&self, acts: bool, present: &Present<'_>) -> bool {
         match self {
             Self::Conn(..) if acts => true,
@@ -289,7 +304,6 @@ impl Basis {
 
     /// Does to the side's entry, if there is one and the packet `acts` on it, what a commit would do; false if the packet has
     /// to walk.
-    #[inline]
     fn touch(
         &mut self,
         acts: bool,
@@ -298,23 +312,11 @@ impl Basis {
         ip: &IpPacket,
     ) -> bool {
         let (true, Self::Conn(conn, touched)) = (acts, self) else { return true };
-        conn.touch_again(*touched, direction, ip, present.now)
-            || touch((conn, touched), (shared, direction), present, ip)
+        let eni = shared.eni(direction, present.snapshot);
+        let left = eni.and_then(|eni| conn.touch(direction, ip, &time_outs(eni), present.now));
+        *touched = left.unwrap_or(Touched::NEVER);
+        left.is_some()
     }
-}
-
-/// Touches an entry for the first time in a burst.
-#[inline(never)]
-fn touch(
-    (conn, touched): (&ConnHandle, &mut Touched),
-    (shared, direction): (&Shared, Direction),
-    present: &Present<'_>,
-    ip: &IpPacket,
-) -> bool {
-    let eni = shared.eni(direction, present.snapshot);
-    let left = eni.and_then(|eni| conn.touch(direction, ip, &time_outs(eni), present.now));
-    *touched = left.unwrap_or(Touched::NEVER);
-    left.is_some()
 }
 
 /// Whether a packet of a flow is of the kind that the result speaks of.

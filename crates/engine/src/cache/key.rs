@@ -134,8 +134,11 @@ impl Way {
 /// Ports, or type, code and identifier of an ICMP query.
 #[inline]
 fn ids(ip: &IpPacket) -> Option<u32> {
+    // Apart from the others, which a table of jumps is made for.
+    if let Transport::Tcp(tcp) = &ip.transport {
+        return Some(u32::from(tcp.source) << 16 | u32::from(tcp.destination));
+    }
     match &ip.transport {
-        Transport::Tcp(tcp) => Some(u32::from(tcp.source) << 16 | u32::from(tcp.destination)),
         Transport::Udp { source, destination } => Some(u32::from(*source) << 16 | u32::from(*destination)),
         Transport::Icmp(icmp) => {
             icmp.answered_by()?;
@@ -144,7 +147,7 @@ fn ids(ip: &IpPacket) -> Option<u32> {
             Some(kind << 24 | code << 16 | u32::from(icmp.identifier))
         }
         Transport::Other => Some(0),
-        Transport::LaterFragment | Transport::Invalid(_) => None,
+        Transport::Tcp(_) | Transport::LaterFragment | Transport::Invalid(_) => None,
     }
 }
 

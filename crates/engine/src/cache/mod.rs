@@ -21,7 +21,7 @@ mod notes;
 mod path;
 mod table;
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::fast::RandomState;
 use palisade_packet::{Body, parse};
@@ -172,9 +172,13 @@ impl FlowCache {
         self.buckets() == 0
     }
 
+    /// Spelled out, as the library's own function is not inlined and would have the key in memory.
+    #[expect(clippy::manual_hash_one, reason = "the head says why")]
     #[inline]
     fn hash(&self, key: &FlowKey) -> u64 {
-        self.hasher.hash_one(key)
+        let mut hasher = self.hasher.build_hasher();
+        key.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// What becomes of a packet, if its flow is known and the packet is shown to get the same; see [`Flow::serves`].

@@ -64,6 +64,8 @@ pub(super) struct Shared {
     pub(super) path: Path,
     /// The newest generation for which the results of its flows are known to hold.
     pub(super) generation: u64,
+    /// Packets act on the entries of both sides, if there are any.
+    pub(super) passes: bool,
     /// Where the ENIs stand in the snapshot of that generation.
     places: [usize; 2],
     flows: u32,
@@ -154,7 +156,8 @@ impl Shared {
     fn new(path: Path, snapshot: &Snapshot) -> Option<Self> {
         let place = |side: Side| Some(snapshot.eni(side.eni)?.index.0);
         let places = [place(path.a)?, path.b.map_or(Some(0), place)?];
-        Some(Self { path, generation: snapshot.generation(), places, flows: 1 })
+        let passes = path.sides().all(|(side, _)| side.committed);
+        Some(Self { path, generation: snapshot.generation(), passes, places, flows: 1 })
     }
 
     /// Whether the path holds in the present generation, which it then adopts.
@@ -261,10 +264,10 @@ mod tests {
             "#
         );
         for (at, (name, group)) in [("a", "one"), ("b", "one"), ("c", "two")].iter().enumerate() {
-            text += &format!(
-                "[eni.{name}]\nsubnet = \"one\"\naddress = \"10.0.1.1{at}\"\ngroups = [\"{group}\"]\n\
-                 attach = {{ tap = \"pal-{name}\" }}\n"
-            );
+            let place = "subnet = \"one\"\naddress = \"10.0.1.1";
+            let attach = format!("attach = {{ tap = \"pal-{name}\" }}");
+            text.extend(["[eni.", name, "]\n", place, ["0", "1", "2"][at], "\"\n"]);
+            text.extend(["groups = [\"", group, "\"]\n", &attach, "\n"]);
         }
         Snapshot::compile(draft::load("test", &text).unwrap(), previous)
     }

@@ -104,21 +104,15 @@ impl Table {
 
     #[inline]
     fn position(&self, key: &FlowKey, hash: u64, paths: &Paths) -> Option<usize> {
-        let is_of = |flow: &Flow| flow.is_of(key, paths);
-        let [first, second] = self.buckets_of(hash);
-        self.search(first, hash, is_of).or_else(|| self.search(second, hash, is_of))
-    }
-
-    #[inline]
-    fn search(&self, bucket: usize, hash: u64, is_of: impl Fn(&Flow) -> bool) -> Option<usize> {
-        let mut candidates = matches(self.tags_at(bucket), tag_of(hash));
-        let ways = self.ways(bucket)?;
-        while candidates != 0 {
-            let way = candidates.trailing_zeros() as usize / 8 % WAYS;
-            if ways[way].as_ref().is_some_and(&is_of) {
-                return Some(bucket * WAYS + way);
+        for bucket in self.buckets_of(hash) {
+            let mut candidates = matches(self.tags_at(bucket), tag_of(hash));
+            while candidates != 0 {
+                let place = bucket * WAYS + candidates.trailing_zeros() as usize / 8;
+                if self.flows.get(place)?.as_ref().is_some_and(|flow| flow.is_of(key, paths)) {
+                    return Some(place);
+                }
+                candidates &= candidates - 1;
             }
-            candidates &= candidates - 1;
         }
         None
     }

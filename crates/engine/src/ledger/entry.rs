@@ -120,7 +120,7 @@ pub(crate) fn record(
     }
     let arrived = match walked.b {
         Some(side) => {
-            let arrived = arrived(sent, walked);
+            let arrived = inbound.map_or(sent, |inbound| arrived(sent, inbound, walked));
             count(side, Ingress, arrived, Hop::Eni(sender));
             arrived.0
         }
@@ -137,10 +137,9 @@ fn volume(inbound: Option<&Inbound<'_>>, packets: u32) -> (u64, u64) {
 }
 
 /// What comes to a receiver for which the router has cut the packets (RT-61): each fragment is a packet (FL-14).
-fn arrived(sent: (u64, u64), walked: &Walked) -> (u64, u64) {
+fn arrived(sent: (u64, u64), inbound: &Inbound<'_>, walked: &Walked) -> (u64, u64) {
     let Verdict::Deliver(delivery) = &walked.verdict else { return sent };
-    let Some(mtu) = delivery.fragment else { return sent };
-    let ip = &delivery.packet;
+    let (Some(mtu), Ok(ip)) = (delivery.fragment, inbound.ip()) else { return sent };
     let header = u64::from(ip.transport_offset.saturating_sub(ip.network_offset)).max(1);
     let room = (u64::from(mtu).saturating_sub(header) & !7).max(8);
     let largest = u64::from(delivery.offload.largest_ip_len(ip));

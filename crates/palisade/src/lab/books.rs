@@ -137,8 +137,7 @@ mod tests {
     }
 
     fn delivered(frame: Frame) -> Resumption {
-        let Body::Ip(packet) = parse(&frame.bytes).unwrap().body else { panic!("an IP packet") };
-        let delivery = Delivery { to: RECEIVER, packet, offload: Offload::None, fragment: None };
+        let delivery = Delivery { to: RECEIVER, offload: Offload::None, fragment: None };
         resumption(frame, Verdict::Deliver(delivery))
     }
 
