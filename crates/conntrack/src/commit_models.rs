@@ -410,10 +410,11 @@ mod wrong {
     //! Ways to open and bury that the checks must find.
 
     use super::*;
+    use crate::listed::Keyed;
 
     /// Looks for the entry, then inserts one, without holding the lock in between.
     pub(super) fn open_unlocked(table: &ConnTable, opening: &Opening<'_>) -> Result<Arc<Conn>, Refused> {
-        if let Some(conn) = table.get(opening.conn.key()) {
+        if let Some(conn) = table.get(&opening.conn.key()) {
             conn.offer(opening.direction, opening.packet, &opening.owner.time_outs, opening.now);
             return Ok(conn);
         }
@@ -433,7 +434,7 @@ mod wrong {
 
     /// Takes the place of a closed entry without asking whether it was the one that ended it.
     pub(super) fn replace_unasked(table: &ConnTable, opening: &Opening<'_>) -> Result<Arc<Conn>, Refused> {
-        let old = table.get(opening.conn.key()).filter(|old| old.is_alive(opening.now));
+        let old = table.get(&opening.conn.key()).filter(|old| old.is_alive(opening.now));
         let Some(old) = old.filter(|old| old.state().is_reusable()) else {
             return table.open(opening);
         };
@@ -445,7 +446,7 @@ mod wrong {
     /// Counts the entry before it can be seen.
     pub(super) fn open_counted_early(table: &ConnTable, opening: &Opening<'_>) -> Result<Arc<Conn>, Refused> {
         table.take_place(opening)?;
-        table.births.count(opening.conn.key());
+        table.births.count(&opening.conn.key());
         Ok(insert(table, opening))
     }
 
@@ -468,7 +469,7 @@ mod wrong {
     /// Takes whatever stands there out of the map.
     pub(super) fn bury_by_key(table: &ConnTable, conn: &Arc<Conn>) {
         table.count_end(conn, End::Removed);
-        table.map.remove_if(conn.key(), |_, _| true);
+        table.map.remove_if(&conn.key() as &dyn Keyed, |_, _| true);
     }
 }
 

@@ -170,7 +170,8 @@ fn packets_that_do_not_compose_are_found() {
 /// The second packet of a burst goes the short way if the entry stands as the first one left it; or blindly.
 fn acknowledge(conn: &Arc<Conn>, left: Option<Word>, blindly: bool) {
     let (direction, packet) = (Direction::Egress, segment(ACK, 101, 201));
-    let again = |left| blindly || conn.offer_again(left, direction, &packet, START);
+    let said = Said::of(&packet).expect("an acknowledgement");
+    let again = |left: Word| blindly || conn.offer_again(left.standing(), direction, said, START);
     if !left.is_some_and(again) {
         conn.offer(direction, &packet, &TIME_OUTS, START);
     }

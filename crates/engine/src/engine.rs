@@ -78,32 +78,31 @@ impl Engine {
         let inbound = Inbound::read(frame, &parsed, &received, None);
         let packets = inbound.as_ref().map_or(1, Inbound::packets);
         lane.counters.received(packets, frame.len());
-        let flow =
-            inbound.as_ref().ok().and_then(|inbound| Candidate::of(from, inbound, packets, &lane.flows));
-        let known = flow.as_ref().and_then(|flow| Some((flow, self.recall(snapshot, lane, now, flow)?)));
-        let Some((flow, (action, taps))) = known else {
-            let ended = self.walk(snapshot, lane, now, from, inbound, flow);
+        let Lane { counters, flows, ledger, packet, .. } = &mut *lane;
+        let present = self.present(snapshot, counters, &now);
+        let flow = inbound.as_ref().ok().and_then(|inbound| Candidate::of(from, inbound, flows));
+        let known = flow.and_then(|flow| Some((flow.offload, flows.serve(&present, &flow, ledger)?)));
+        let ip = parsed.as_ref().ok().and_then(PacketSummary::ip);
+        let (Some((offload, (action, taps))), Some(ip)) = (known, ip) else {
+            let ended = self.walk(snapshot, lane, now, from, inbound);
             return self.conclude(lane, now, from, frame, (&parsed, &received), ended);
         };
-        let (ip, offload) = (flow.ip, flow.offload);
-        let verdict = match action {
-            Action::Deliver { to, .. } => {
-                lane.packet = Some(*ip);
-                Verdict::Deliver(Delivery { to: PortKey::Eni(to), offload, fragment: None })
+        if !taps.is_empty() {
+            let action = *action;
+            return lane.copied(action, taps.of_flow(ip), from, frame, (ip, offload), packets);
+        }
+        match *action {
+            Action::Deliver { to, link, .. } => {
+                *packet = Some(*ip);
+                link.write(frame);
+                let delivery = Delivery { to: PortKey::Eni(to), offload, fragment: None };
+                Outcome::of(Verdict::Deliver(delivery), packets)
             }
             Action::Drop { reason, .. } => {
-                lane.counters.dropped(reason, packets);
-                Verdict::Drop(reason)
+                counters.dropped(reason, packets);
+                Outcome::of(Verdict::Drop(reason), packets)
             }
-        };
-        let mut outcome = Outcome::of(verdict, packets);
-        if !taps.is_empty() {
-            lane.tap(taps.of_flow(ip), from, frame, (*ip, offload), &mut outcome);
         }
-        if let Action::Deliver { link, .. } = action {
-            link.write(frame);
-        }
-        outcome
     }
 
     /// Takes up the walk of a fragment that was held, by the policy of now, and edits its link-layer addresses in place.
@@ -114,22 +113,8 @@ impl Engine {
         let frame = fragment.frame_mut();
         let parsed = parse(frame);
         let inbound = Inbound::read(frame, &parsed, &received, Some(&resumption));
-        let ended = self.walk(snapshot, lane, now, from, inbound, None);
+        let ended = self.walk(snapshot, lane, now, from, inbound);
         self.conclude(lane, now, from, frame, (&parsed, &received), ended)
-    }
-
-    /// What the cache knows of a packet.
-    #[inline]
-    fn recall(
-        &self,
-        snapshot: &Snapshot,
-        lane: &mut Lane,
-        now: Now,
-        flow: &Candidate<'_>,
-    ) -> Option<(Action, Taps)> {
-        let Lane { counters, flows, ledger, .. } = lane;
-        let (action, taps) = flows.serve(&self.present(snapshot, counters, &now), flow, ledger)?;
-        Some((*action, taps))
     }
 
     /// Walks a frame, and keeps the result for the next packet of its flow if that would get the same.
@@ -141,13 +126,13 @@ impl Engine {
         now: Now,
         from: PortKey,
         inbound: Result<Inbound<'_>, DropReason>,
-        flow: Option<Candidate<'_>>,
     ) -> (Walked, Vec<Released>) {
         let packets = inbound.as_ref().map_or(1, Inbound::packets);
         let Lane { counters, flows, ledger, .. } = lane;
         let (counters, generation) = (&**counters, snapshot.generation());
         let counting = Counting { counters, packets, grounds: Grounds::default() };
         let packet = (from, &inbound);
+        let flow = inbound.as_ref().ok().and_then(|inbound| Candidate::of(from, inbound, flows));
         let Some(flow) = flow else {
             let mut context = self.context(snapshot, now, true, counting);
             let walked = walk(&mut context, from, inbound);

@@ -1,7 +1,7 @@
 //! A frame as the walk takes it up: parsed once, its virtio-net header checked against what was parsed.
 
-use palisade_packet::offload::Offload;
 use palisade_packet::{Body, IpPacket, Malformed, PacketSummary, Transport};
+use palisade_packet::{Offload, OnWire};
 use palisade_policy::{EniKey, PortKey};
 
 use crate::fragments::{Header, Place, Resumption};
@@ -14,6 +14,8 @@ pub(crate) struct Inbound<'f> {
     pub(crate) frame: &'f [u8],
     pub(crate) summary: &'f PacketSummary,
     pub(crate) offload: Offload,
+    /// What the frame stands for; one packet without a length if it is ARP.
+    pub(crate) on_wire: OnWire,
     pub(crate) received: &'f Received,
     /// Set if it is a fragment that was held (CT-61): where its walk goes on.
     pub(crate) resumed: Option<&'f Resumption>,
@@ -45,16 +47,17 @@ impl<'f> Inbound<'f> {
         }
         let summary = parsed.as_ref().map_err(|why| DropReason::from(*why))?;
         let offload = received.vnet.check(summary).map_err(|_| DropReason::BadOffload)?;
-        Ok(Self { frame, summary, offload, received, resumed })
+        let on_wire = match &summary.body {
+            Body::Ip(ip) => offload.on_wire(ip),
+            Body::Arp(_) => OnWire { packets: 1, bytes: 0, largest: 0 },
+        };
+        Ok(Self { frame, summary, offload, on_wire, received, resumed })
     }
 
     /// Packets on the wire that the frame stands for.
     #[inline]
-    pub(crate) fn packets(&self) -> u32 {
-        match &self.summary.body {
-            Body::Ip(ip) => self.offload.wire_packets(ip),
-            Body::Arp(_) => 1,
-        }
+    pub(crate) const fn packets(&self) -> u32 {
+        self.on_wire.packets
     }
 
     /// The IP packet; ARP never gets as far as asking.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use palisade_packet::{IpPacket, Offload};
 use palisade_policy::PortKey;
 
-use crate::cache::FlowCache;
+use crate::cache::{Action, FlowCache};
 use crate::counters::Counters;
 use crate::ledger::Ledger;
 use crate::mirroring::{Bench, Tapped, Taps};
-use crate::outcome::{Now, Outcome};
+use crate::outcome::{Delivery, Now, Outcome, Verdict};
 
 /// Counters, flow cache, ledger and scratch space of one worker. Only the counters are ever read by others.
 #[derive(Debug)]
@@ -75,6 +75,35 @@ impl Lane {
             }
         }
         self.ledger.surrender();
+    }
+
+    /// What becomes of a packet whose flow is known and of which copies are owed.
+    #[inline(never)]
+    pub(crate) fn copied(
+        &mut self,
+        action: Action,
+        taps: Taps,
+        from: PortKey,
+        frame: &mut [u8],
+        (ip, offload): (&IpPacket, Offload),
+        packets: u32,
+    ) -> Outcome {
+        let verdict = match action {
+            Action::Deliver { to, .. } => {
+                self.packet = Some(*ip);
+                Verdict::Deliver(Delivery { to: PortKey::Eni(to), offload, fragment: None })
+            }
+            Action::Drop { reason, .. } => {
+                self.counters.dropped(reason, packets);
+                Verdict::Drop(reason)
+            }
+        };
+        let mut outcome = Outcome::of(verdict, packets);
+        self.tap(taps, from, frame, (*ip, offload), &mut outcome);
+        if let Action::Deliver { link, .. } = action {
+            link.write(frame);
+        }
+        outcome
     }
 
     /// Remembers what copies are owed of a packet that has been judged; see [`Tapped::of`].

@@ -21,7 +21,7 @@ pub use direction::Direction;
 pub use fragment::{Unfragmentable, fragment_ipv4};
 pub use join::{Segment, Train};
 pub use mac::{InvalidMac, MacAddr};
-pub use offload::{BadOffload, GsoKind, Offload, VnetHeader};
+pub use offload::{BadOffload, GsoKind, Offload, OnWire, VnetHeader};
 pub use parse::{Malformed, parse};
 pub use segment::segment;
 pub use summary::{

@@ -179,6 +179,17 @@ pub enum Offload {
     },
 }
 
+/// What a frame is on a wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OnWire {
+    /// [`Offload::wire_packets`].
+    pub packets: u32,
+    /// [`Offload::wire_ip_len`]: some MiB at most, headers of the smallest segments included.
+    pub bytes: u32,
+    /// [`Offload::largest_ip_len`].
+    pub largest: u32,
+}
+
 /// How a segmentation frame is cut.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum GsoKind {
@@ -203,6 +214,22 @@ impl Offload {
                 VnetHeader { gso_type: kind.gso_type() | ecn, gso_size: size, ..partial(packet) }
             }
         }
+    }
+
+    /// What the frame is on a wire, in one.
+    #[must_use]
+    #[inline]
+    pub fn on_wire(self, packet: &IpPacket) -> OnWire {
+        match self {
+            Self::Segments { .. } => self.many_on_wire(packet),
+            _ => OnWire { packets: 1, bytes: packet.ip_len, largest: packet.ip_len },
+        }
+    }
+
+    #[inline(never)]
+    fn many_on_wire(self, packet: &IpPacket) -> OnWire {
+        let bytes = u32::try_from(self.wire_ip_len(packet)).unwrap_or(u32::MAX);
+        OnWire { packets: self.wire_packets(packet), bytes, largest: self.largest_ip_len(packet) }
     }
 
     /// How many packets the frame is on a wire: what counters and flow logs count.

@@ -1,6 +1,6 @@
 //! A packet that the cache may know, or may get to know.
 
-use palisade_packet::{Body, IpPacket, Offload, Transport};
+use palisade_packet::{Body, IpPacket, Offload, OnWire, Transport};
 use palisade_policy::{EniKey, PortKey};
 
 use super::FlowCache;
@@ -17,14 +17,18 @@ pub(crate) struct Candidate<'i> {
     pub(crate) offload: Offload,
     /// It neither opens, closes nor resets anything.
     pub(crate) is_plain: bool,
-    /// Packets on the wire that the frame stands for.
-    pub(crate) packets: u32,
+    /// What the frame stands for.
+    pub(crate) on_wire: OnWire,
 }
 
 impl<'i> Candidate<'i> {
     /// `None`: the packet is of a kind that always walks, or there is no cache.
-    #[inline]
-    pub(crate) fn of(from: PortKey, inbound: &Inbound<'i>, packets: u32, cache: &FlowCache) -> Option<Self> {
+    #[expect(
+        clippy::inline_always,
+        reason = "a hit has it in registers; the other caller is a walk, which does not mind"
+    )]
+    #[inline(always)]
+    pub(crate) fn of(from: PortKey, inbound: &Inbound<'i>, cache: &FlowCache) -> Option<Self> {
         let (PortKey::Eni(from), Body::Ip(ip), false) = (from, &inbound.summary.body, cache.is_off()) else {
             return None;
         };
@@ -34,19 +38,8 @@ impl<'i> Candidate<'i> {
         }
         let key = FlowKey::of(from, inbound.summary, ip)?;
         let hash = cache.hash(&key);
-        Some(Self { key, hash, from, ip, offload: inbound.offload, is_plain, packets })
-    }
-
-    /// IP length in bytes of the largest packet on the wire.
-    #[inline]
-    pub(crate) fn largest(&self) -> u32 {
-        self.offload.largest_ip_len(self.ip)
-    }
-
-    /// IP length in bytes of all packets on the wire (FL-14). Some MiB at most, headers of the smallest segments included.
-    #[inline]
-    pub(crate) fn bytes(&self) -> u32 {
-        u32::try_from(self.offload.wire_ip_len(self.ip)).unwrap_or(u32::MAX)
+        let Inbound { offload, on_wire, .. } = *inbound;
+        Some(Self { key, hash, from, ip, offload, is_plain, on_wire })
     }
 }
 

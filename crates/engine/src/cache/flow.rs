@@ -5,7 +5,8 @@ use std::time::Duration;
 use palisade_conntrack::{Birth, ConnHandle, ConnTable, Instant, Said, Touched, Zone};
 use palisade_flow::{self as flow, counted_flags};
 use palisade_packet::Direction::{self, Egress, Ingress};
-use palisade_packet::{IpPacket, MacAddr, Transport};
+
+use palisade_packet::{IpPacket, MacAddr, OnWire, Transport};
 use palisade_policy::{EniKey, PortKey, Snapshot};
 
 use super::candidate::Candidate;
@@ -249,7 +250,7 @@ impl Flow {
 
     #[inline]
     fn count(&mut self, shared: &Shared, present: &Present<'_>, packet: &Candidate<'_>, ledger: &mut Ledger) {
-        let bytes = packet.bytes();
+        let OnWire { packets, bytes, .. } = packet.on_wire;
         if self.is_due(present.now) || self.live.bytes.checked_add(bytes).is_none() {
             self.begin(shared, *present, ledger);
         }
@@ -257,7 +258,7 @@ impl Flow {
         let since = present.now.as_nanos().saturating_sub(live.first);
         live.last = u32::try_from(since).unwrap_or(u32::MAX);
         // Packets are no more than bytes, which there is room for.
-        live.packets += packet.packets;
+        live.packets += packets;
         live.bytes += bytes;
         if !packet.is_plain {
             self.tcp_flags |= flags(packet.ip);
@@ -323,7 +324,7 @@ impl Basis {
 #[inline]
 fn suits(path: &Path, packet: &Candidate<'_>) -> bool {
     let (Action::Deliver { mtu, .. } | Action::Drop { mtu, .. }) = path.action;
-    let fits = || path.b.is_none() || packet.largest() <= u32::from(mtu);
+    let fits = || path.b.is_none() || packet.on_wire.largest <= u32::from(mtu);
     (packet.is_plain && fits()) || path.stays_outside()
 }
 
