@@ -56,7 +56,7 @@ pub struct FlowCache {
 }
 
 impl FlowCache {
-    /// Entries per worker where nothing else is said: some 16 MiB.
+    /// Entries per worker where nothing else is said: some 5 MiB.
     pub const DEFAULT_ENTRIES: usize = 65_536;
     /// Entries of a bucket.
     pub(crate) const WAYS: usize = table::WAYS;
