@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn the_client_commands_take_a_socket_and_check_does_not() {
-        for command in [&["status"][..], &["conns"], &["reload"], &["explain", "icmp a > b"]] {
+        for command in [&["status"][..], &["conns"], &["flows"], &["reload"], &["explain", "icmp a > b"]] {
             let line = [command, &["--socket", "/tmp/p.sock"]].concat();
             assert!(parse(&line).is_ok(), "{line:?}");
         }

@@ -378,7 +378,14 @@ fn schemas_of_both_kinds_of_file() {
 #[test]
 fn a_daemon_that_does_not_run_is_a_status_of_its_own() {
     let bench = Bench::new();
-    for words in [&["status"][..], &["conns"], &["reload"], &["explain", "icmp 10.0.1.10 > 10.0.1.20"]] {
+    for words in [
+        &["status"][..],
+        &["conns"],
+        &["flows"],
+        &["flows", "--follow"],
+        &["reload"],
+        &["explain", "icmp 10.0.1.10 > 10.0.1.20"],
+    ] {
         let ran = bench.run(&[words, &["--socket", "nowhere.sock"]].concat());
         assert_eq!((ran.status, ran.out.as_str()), (3, ""), "{words:?}");
         assert_eq!(ran.err.lines().count(), 2, "what happened and what to do: {}", ran.err);

@@ -99,6 +99,20 @@ fn conditions_select() {
     assert_eq!((&record["packets"], &record["new-field"]), (&json!(3), &json!("x")));
 }
 
+/// What says how to watch says nothing of files.
+#[test]
+fn reading_files_takes_no_options_of_watching() {
+    let command = |words: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_palisade")).args(words).args(["read", "logs"]).output().unwrap()
+    };
+    for words in [&["flows", "--follow"][..], &["flows", "--sort", "bytes"], &["flows", "--interval", "5"]] {
+        let output = command(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("options of `palisade flows` stand before `read`"), "{told}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_told() {
     let ran = read(&["logs", "--where", "dstprot=22"]);
