@@ -1,10 +1,11 @@
 //! A packet that the cache may know, or may get to know.
 
+use palisade_conntrack::Said;
 use palisade_packet::{Body, IpPacket, Offload, OnWire, Transport};
 use palisade_policy::{EniKey, PortKey};
 
 use super::FlowCache;
-use super::key::{FlowKey, is_plain};
+use super::key::FlowKey;
 use crate::intake::Inbound;
 
 /// A packet of an ENI, with the key of its flow.
@@ -15,8 +16,8 @@ pub(crate) struct Candidate<'i> {
     pub(crate) from: EniKey,
     pub(crate) ip: &'i IpPacket,
     pub(crate) offload: Offload,
-    /// It neither opens, closes nor resets anything.
-    pub(crate) is_plain: bool,
+    /// What it says to its connections, if it neither opens, closes nor resets anything.
+    pub(crate) said: Option<Said>,
     /// What the frame stands for.
     pub(crate) on_wire: OnWire,
 }
@@ -32,14 +33,20 @@ impl<'i> Candidate<'i> {
         let (PortKey::Eni(from), Body::Ip(ip), false) = (from, &inbound.summary.body, cache.is_off()) else {
             return None;
         };
-        let is_plain = is_plain(ip);
-        if !is_plain && is_impossible(ip) {
+        let said = Said::of(ip);
+        if said.is_none() && is_impossible(ip) {
             return None;
         }
         let key = FlowKey::of(from, inbound.summary, ip)?;
         let hash = cache.hash(&key);
         let Inbound { offload, on_wire, .. } = *inbound;
-        Some(Self { key, hash, from, ip, offload, is_plain, on_wire })
+        Some(Self { key, hash, from, ip, offload, said, on_wire })
+    }
+
+    /// Whether it neither opens, closes nor resets anything.
+    #[inline]
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.said.is_some()
     }
 }
 

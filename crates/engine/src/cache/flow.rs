@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use palisade_conntrack::{Birth, ConnHandle, ConnTable, Instant, Said, Touched, Zone};
+use palisade_conntrack::{Birth, ConnHandle, ConnTable, Instant, Touched, Zone};
 use palisade_flow::{self as flow, counted_flags};
 use palisade_packet::Direction::{self, Egress, Ingress};
 
@@ -102,7 +102,7 @@ impl Finding {
         let taps = Taps { source_port: 0, ..walked.taps };
         let path = Path { way: packet.key.way, action, taps, a, b };
         let finding = Self { path, bases: [basis_a, basis_b] };
-        (packet.is_plain || finding.denies_openers(present, packet.ip)).then_some(finding)
+        (packet.is_plain() || finding.denies_openers(present, packet.ip)).then_some(finding)
     }
 
     /// What a flow made of it would be [worth](Flow::worth), at most.
@@ -143,7 +143,7 @@ impl Flow {
     ) -> bool {
         let serves = suits(&shared.path, packet)
             && shared.is_current(present.snapshot)
-            && self.act(shared, present, packet.ip);
+            && self.act(shared, present, packet);
         if serves {
             self.count(shared, present, packet, ledger);
         }
@@ -225,16 +225,16 @@ impl Flow {
 
     /// Does to the connections what the packet would do in a commit; false if it has to walk.
     #[inline]
-    fn act(&mut self, shared: &Shared, present: &Present<'_>, ip: &IpPacket) -> bool {
+    fn act(&mut self, shared: &Shared, present: &Present<'_>, packet: &Candidate<'_>) -> bool {
         // Between two guests, not the first of its burst: nearly every packet of nearly every load.
         if let (true, Basis::Conn(a, at_a), Basis::Conn(b, at_b)) = (shared.passes, &self.a, &self.b)
-            && let Some(said) = Said::of(ip)
+            && let Some(said) = packet.said
             && a.touch_again(*at_a, Egress, said, present.now)
             && b.touch_again(*at_b, Ingress, said, present.now)
         {
             return true;
         }
-        self.act_at_length(shared, *present, ip)
+        self.act_at_length(shared, *present, packet.ip)
     }
 
     /// The same, whatever the result rests on.
@@ -260,7 +260,7 @@ impl Flow {
         // Packets are no more than bytes, which there is room for.
         live.packets += packets;
         live.bytes += bytes;
-        if !packet.is_plain {
+        if !packet.is_plain() {
             self.tcp_flags |= flags(packet.ip);
         }
     }
@@ -325,7 +325,7 @@ impl Basis {
 fn suits(path: &Path, packet: &Candidate<'_>) -> bool {
     let (Action::Deliver { mtu, .. } | Action::Drop { mtu, .. }) = path.action;
     let fits = || path.b.is_none() || packet.on_wire.largest <= u32::from(mtu);
-    (packet.is_plain && fits()) || path.stays_outside()
+    (packet.is_plain() && fits()) || path.stays_outside()
 }
 
 /// Denials, flows that pass, flows that pass and are tracked.

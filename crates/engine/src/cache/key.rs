@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use palisade_packet::summary::protocol::{TCP, UDP};
-use palisade_packet::{IpPacket, MacAddr, PacketSummary, TcpFlags, Transport};
+use palisade_packet::{IpPacket, MacAddr, PacketSummary, Transport};
 use palisade_policy::EniKey;
 
 /// The key of a packet's flow, in words.
@@ -148,18 +148,6 @@ fn ids(ip: &IpPacket) -> Option<u32> {
         }
         Transport::Other => Some(0),
         Transport::Tcp(_) | Transport::LaterFragment | Transport::Invalid(_) => None,
-    }
-}
-
-/// Whether a packet neither opens, closes nor resets anything.
-#[inline]
-pub(crate) fn is_plain(ip: &IpPacket) -> bool {
-    match &ip.transport {
-        Transport::Tcp(tcp) => {
-            let moving = TcpFlags::SYN.with(TcpFlags::FIN).with(TcpFlags::RST);
-            tcp.flags.0 & moving.with(TcpFlags::ACK).0 == TcpFlags::ACK.0
-        }
-        _ => true,
     }
 }
 

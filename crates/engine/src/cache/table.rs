@@ -102,7 +102,11 @@ impl Table {
         self.tags.get(bucket).copied().unwrap_or_default()
     }
 
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "a hit has the key in registers; the other caller does not mind"
+    )]
+    #[inline(always)]
     fn position(&self, key: &FlowKey, hash: u64, paths: &Paths) -> Option<usize> {
         for bucket in self.buckets_of(hash) {
             let mut candidates = matches(self.tags_at(bucket), tag_of(hash));
