@@ -42,8 +42,7 @@ main() {
     need_rust
     need_commands valgrind
     cd "$ROOT"
-    # With the daemon's package, so that both are built with the same features of what they share, once.
-    run cargo build --quiet --locked --release -p palisade -p palisade-benches --bin instructions
+    run cargo build --quiet --locked --release -p palisade-benches --bin instructions
     local path counts="" count failed=0
     for path in {acl,groups}-{20,60,1000,16000} parse hit logged unmirrored mirrored miss; do
         count=$(count "$path")

@@ -19,9 +19,9 @@ lint    rustfmt, clippy, cargo-deny, cargo-machete, typos, shellcheck, rustdoc, 
 unit    unit, property and scenario tests, documentation examples, model checks of what threads share, the oracle,
         the statistics of the comparison with peers
 fuzz    the bodies of the fuzz targets, optimised, on stable Rust (PALISADE_FUZZ_ITERATIONS each)
-netns   the release daemon between network namespaces, with real tools and crafted frames; the comparison with Linux's
-        connection tracker; the scenarios on real devices; the demo; a few figures of the comparison
-        with peers, to see that it works (needs root)
+netns   the daemon, optimised and with its assertions, between network namespaces, with real tools and crafted frames;
+        the comparison with Linux's connection tracker; the scenarios on real devices; the demo; instructions
+        per packet; a few figures of the comparison with peers, to see that it works (needs root)
 
 Everything that was skipped or ignored counts as a failure. Logs are in target/test-logs.
 
@@ -128,24 +128,27 @@ prepare_netns() {
 }
 
 netns() {
-    # All at once: each ends with a long link on one processor.
-    step build-release cargo build --quiet --locked --release -p palisade -p palisade-benches --bins
-    step instructions scripts/instructions.sh --check
-    step million cargo bench --quiet --locked -p palisade -p palisade-benches --bench million
+    # Optimised, and as wary as a debug build: an assertion that fails or a number that overflows ends the daemon under test.
+    step build cargo build --quiet --locked --profile storm -p palisade
+    local daemon=$ROOT/target/storm/palisade python=$TOOLS/venv/bin/python moto=$TOOLS/venv/bin/moto_server
     at_exit remove_netns_of_run
-    TMPDIR=$TMP PALISADE_TEST_RUN=$RUN PALISADE_BIN=$ROOT/target/release/palisade PALISADE_PYTHON=$TOOLS/venv/bin/python \
+    TMPDIR=$TMP PALISADE_TEST_RUN=$RUN PALISADE_BIN=$daemon PALISADE_PYTHON=$python \
         step netns cargo test --locked --no-fail-fast -p palisade-tests -- --test-threads=1 --show-output
-    step flow-logs "$TOOLS/venv/bin/python" tests/flowlogs/daemon.py target/release/palisade "$TOOLS/venv/bin/moto_server"
-    step flow-log-kills "$TOOLS/venv/bin/python" tests/flowlogs/outages.py target/release/palisade "$TOOLS/venv/bin/moto_server"
-    step flow-log-files "$TOOLS/venv/bin/python" tests/flowlogs/traffic.py target/release/palisade
-    step scenarios scenarios_on_devices
-    PALISADE_BIN=$ROOT/target/release/palisade step demo scripts/demo.sh
-    PALISADE_BIN=$ROOT/target/release/palisade PALISADE_LOAD=$ROOT/target/release/load step bench scripts/bench.sh --smoke
+    step flow-logs "$python" tests/flowlogs/daemon.py "$daemon" "$moto"
+    step flow-log-kills "$python" tests/flowlogs/outages.py "$daemon" "$moto"
+    step flow-log-files "$python" tests/flowlogs/traffic.py "$daemon"
+    step scenarios scenarios_on_devices "$daemon"
+    PALISADE_BIN=$daemon step demo scripts/demo.sh
+    # What is counted and timed is built as it is shipped.
+    step build-release cargo build --quiet --locked --release -p palisade-benches --bins
+    step instructions scripts/instructions.sh --check
+    step million cargo bench --quiet --locked -p palisade-benches --bench million
+    PALISADE_BIN=$daemon PALISADE_LOAD=$ROOT/target/release/load step bench scripts/bench.sh --smoke
 }
 
 # Each scenario counts as a test. The few that devices cannot carry are listed in the log and bounded by the number asked for.
 scenarios_on_devices() {
-    target/release/palisade scenario --netns --at-least 575 tests/scenarios tests/conntrack/traces | awk '{ print }
+    "$1" scenario --netns --at-least 575 tests/scenarios tests/conntrack/traces | awk '{ print }
         / passed, .* not playable; / { printf "test result: %s. %d passed; %d failed\n", $3 ? "FAILED" : "ok", $1, $3 }'
 }
 

@@ -3,10 +3,11 @@
 //! One worker for both directions of a flow costs the least and answers the soonest; it also finds the answer itself
 //! while it polls. Once it is busy without pause, the ports are worth a second CPU. Decides only; owned by the control side.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use palisade_conntrack::Instant;
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::gettid;
 use palisade_policy::PortKey;
 
 /// Time between two looks.
@@ -22,41 +23,52 @@ const LIGHT: f64 = 0.5;
 /// Looks in a row after which they are gathered again.
 const LIGHT_FOR: u32 = 10;
 
-/// How long a worker has had nothing to do, told by itself.
+/// How much a worker has to do, told by itself and the kernel.
+///
+/// What counts is the time its thread has had a CPU, less what went into looking for frames in vain. Time in which it was not
+/// waiting would be wrong: where a guest runs on the same CPU, the frame that wakes the guest ends the worker's turn, which then
+/// finds the answer when its turn comes again and never waits, though it is at work for half of the time only. A second
+/// worker would have no other CPU to use, and cost switches.
 #[derive(Debug, Default)]
-pub(crate) struct Leisure {
-    /// Waits that are over, in nanoseconds.
-    past: AtomicU64,
-    /// When the present one began, in nanoseconds of the clock; 0: it works.
-    since: AtomicU64,
+pub(crate) struct Effort {
+    /// The kernel's number of the thread; 0: not told yet.
+    thread: AtomicI32,
+    /// Looks in vain, in nanoseconds.
+    vain: AtomicU64,
 }
 
-impl Leisure {
-    /// A wait begins, which may be a look in vain.
-    pub(crate) fn begin(&self, now: Instant) {
-        self.since.store(now.as_nanos().max(1), Relaxed);
+impl Effort {
+    /// Told by the worker's thread, once.
+    pub(crate) fn begin(&self) {
+        self.thread.store(gettid().as_raw(), Relaxed);
     }
 
-    /// It is over.
-    pub(crate) fn end(&self, now: Instant) {
-        let wait = now.as_nanos().saturating_sub(self.since.swap(0, Relaxed));
-        self.past.store(self.past.load(Relaxed) + wait, Relaxed);
+    /// Told by the worker's thread: it has polled for so long, and nothing came.
+    pub(crate) fn polled(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.vain.store(self.vain.load(Relaxed).saturating_add(nanos), Relaxed);
     }
 
-    /// Nanoseconds so far; wrong by the present wait if that ends at this moment.
-    pub(crate) fn nanos(&self, now: Instant) -> u64 {
-        let present = match self.since.load(Relaxed) {
-            0 => 0,
-            since => now.as_nanos().saturating_sub(since),
-        };
-        self.past.load(Relaxed) + present
+    /// CPU time spent on frames so far. It stays as it was once the thread has ended.
+    pub(crate) fn spent(&self) -> Option<Duration> {
+        let thread = Some(self.thread.load(Relaxed)).filter(|thread| *thread > 0)?;
+        let time = clock_gettime(cpu_clock(thread)).ok()?;
+        Some(Duration::from(time).saturating_sub(Duration::from_nanos(self.vain.load(Relaxed))))
     }
+}
+
+/// The clock that goes while a thread has a CPU, as `pthread_getcpuclockid` makes it of the thread's number: the kernel's
+/// `CPUCLOCK_PERTHREAD_MASK` and `CPUCLOCK_SCHED`.
+const fn cpu_clock(thread: i32) -> ClockId {
+    const PER_THREAD: i32 = 4;
+    const SCHED: i32 = 2;
+    ClockId::from_raw((!thread << 3) | PER_THREAD | SCHED)
 }
 
 /// What a worker has done since the last look.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Load {
-    /// Share of the time in which it was not waiting, 0 to 1.
+    /// Share of the time in which it worked, 0 to 1.
     pub(crate) busy: f64,
     /// The ports that may be moved away from it, with the bytes received from each.
     pub(crate) ports: Vec<(PortKey, u64)>,
@@ -125,6 +137,21 @@ mod tests {
         let mut balance = Balance::default();
         (1..looks).for_each(|_| assert_eq!(balance.decide(loads), [], "{loads:?}"));
         balance.decide(loads)
+    }
+
+    #[test]
+    fn effort_is_time_on_a_cpu() {
+        let effort = Effort::default();
+        assert_eq!(effort.spent(), None, "it has not begun");
+        effort.begin();
+        let before = effort.spent().unwrap();
+        let start = std::time::Instant::now();
+        while start.elapsed() < Duration::from_millis(5) {}
+        std::thread::sleep(Duration::from_millis(20));
+        let busy = effort.spent().unwrap().saturating_sub(before);
+        assert!(busy > Duration::ZERO && busy < Duration::from_millis(20), "{busy:?}");
+        effort.polled(busy);
+        assert!(effort.spent().unwrap() < before + busy, "polling in vain is no work");
     }
 
     #[test]

@@ -7,12 +7,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use palisade_conntrack::Instant;
 use palisade_engine::{CounterValues, Counters, Lane, Ledger, SessionValues, Tray};
 use palisade_io::Receive;
 use palisade_policy::{EniKey, MirrorKey, PortKey, RuleSlot};
 
-use crate::balance::Leisure;
+use crate::balance::Effort;
 use crate::dataplane::Options;
 use crate::error::RuntimeError;
 use crate::inlet::Inlet;
@@ -36,7 +35,7 @@ pub(crate) struct Hand {
     commands: Sender<Command>,
     mark: Arc<Mark>,
     counters: Arc<Counters>,
-    leisure: Arc<Leisure>,
+    effort: Arc<Effort>,
     tray: Arc<Tray>,
     thread: Mutex<Option<JoinHandle<Receivers>>>,
 }
@@ -155,7 +154,7 @@ impl Hand {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (mark, counters) = (Arc::new(Mark::default()), Arc::new(Counters::new()));
         let (commands, orders) = mpsc::channel();
-        let leisure = Arc::new(Leisure::default());
+        let effort = Arc::new(Effort::default());
         let tray = Arc::new(Tray::new(options.tray));
         let ledger = Ledger::new(options.ledger, Arc::clone(&options.coverage), Arc::clone(&tray));
         let lane = Lane::new(Arc::clone(&counters), options.flow_cache).with_ledger(ledger);
@@ -166,13 +165,13 @@ impl Hand {
             wake: Arc::clone(&wake),
             commands: orders,
             latency: options.latency,
-            leisure: Arc::clone(&leisure),
+            effort: Arc::clone(&effort),
             gro: options.gro,
             reclaim,
         };
         let worker = Worker::new(parts, lane)?;
         let thread = thread::Builder::new().name(name.clone()).spawn(|| worker.run())?;
-        Ok(Self { name, wake, commands, mark, counters, leisure, tray, thread: Mutex::new(Some(thread)) })
+        Ok(Self { name, wake, commands, mark, counters, effort, tray, thread: Mutex::new(Some(thread)) })
     }
 
     /// Has it run on one CPU only.
@@ -190,9 +189,9 @@ impl Hand {
         &self.name
     }
 
-    /// Nanoseconds since its start in which it had nothing to do.
-    pub(crate) fn waited(&self, now: Instant) -> u64 {
-        self.leisure.nanos(now)
+    /// CPU time since its start in which it worked.
+    pub(crate) fn worked(&self) -> Duration {
+        self.effort.spent().unwrap_or_default()
     }
 
     /// The generation it forwards by.

@@ -100,8 +100,8 @@ struct Control {
     /// Counters of ports that were removed.
     departed: PortValues,
     balance: Balance,
-    /// When [`Dataplane::balance`] last looked, and how long each worker had waited by then, in nanoseconds.
-    looked: Option<(Instant, Vec<u64>)>,
+    /// When [`Dataplane::balance`] last looked, and how long each worker had worked by then.
+    looked: Option<(Instant, Vec<Duration>)>,
     /// Policies that a worker may still use; their state is retired with the next one that all have taken up.
     unretired: Vec<Arc<Snapshot>>,
 }
@@ -416,12 +416,11 @@ impl Control {
 
     /// What each worker has done since the last look; `None` at the first one.
     fn loads(&mut self, crew: &Crew, now: Instant) -> Option<Vec<Load>> {
-        let waited: Vec<_> = (0..crew.len()).map(|worker| crew.hand(worker).waited(now)).collect();
-        let (before, waited_before) = self.looked.replace((now, waited.clone()))?;
+        let worked: Vec<_> = (0..crew.len()).map(|worker| crew.hand(worker).worked()).collect();
+        let (before, worked_before) = self.looked.replace((now, worked.clone()))?;
         let time = now.since(before).as_secs_f64().max(1e-9);
-        let idle =
-            |(now, before): (&u64, &u64)| Duration::from_nanos(now.saturating_sub(*before)).as_secs_f64();
-        let busy = waited.iter().zip(&waited_before).map(|pair| (1.0 - idle(pair) / time).clamp(0.0, 1.0));
+        let busy = worked.iter().zip(&worked_before).map(|(now, before)| now.saturating_sub(*before));
+        let busy = busy.map(|busy| (busy.as_secs_f64() / time).clamp(0.0, 1.0));
         let mut loads: Vec<_> = busy.map(|busy| Load { busy, ports: Vec::new() }).collect();
         for (key, port) in &mut self.ports {
             let received = port.state.counters.values().received.bytes;

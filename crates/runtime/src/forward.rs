@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use palisade_engine::{Counters, Delivery, DropReason, Lane, Now, Outcome, Received, Released, Verdict};
 use palisade_io::{Burst, Outgoing};
-use palisade_packet::VnetHeader;
 use palisade_policy::{PortKey, Snapshot};
 
 use crate::copies::{Copies, ROOM};
@@ -65,14 +65,14 @@ impl Forwarder {
         if self.queues.len() < scene.ports.len() {
             self.queues.resize_with(scene.ports.len(), Vec::new);
         }
-        let mut frames: [&[u8]; Burst::MAX_FRAMES] = [&[]; Burst::MAX_FRAMES];
+        let mut frames = ArrayVec::<&[u8], { Burst::MAX_FRAMES }>::new();
         let mut received = Traffic::default();
         self.lane.flows.prefetch(from.key, burst.iter().map(|(frame, _)| frame));
-        for (at, ((frame, info), kept)) in burst.iter_mut().zip(&mut frames).enumerate() {
+        for (at, (frame, info)) in burst.iter_mut().enumerate().take(Burst::MAX_FRAMES) {
             let info = Received { vnet: info.vnet, vlan: info.vlan, truncated: info.truncated };
             let outcome = self.judge(scene, from, at, frame, info);
             received.add(outcome.packets, frame.len());
-            *kept = frame;
+            frames.push(frame);
         }
         from.counters.received(&received);
         self.flush(scene, &frames);
@@ -212,14 +212,13 @@ impl<'f> Bytes<'f> {
         }
     }
 
-    /// Puts the payloads of trains one behind the other; returns how many there are.
-    fn payloads(&self, batch: &[Planned], out: &mut [&'f [u8]; Burst::MAX_FRAMES]) {
+    /// The payloads of trains, one behind the other: no more than there are frames in a burst.
+    fn payloads(&self, batch: &[Planned]) -> ArrayVec<&'f [u8], { Burst::MAX_FRAMES }> {
         let trains = batch.iter().filter_map(|planned| match planned.place {
             Place::Train { first, start, .. } => Some((first, segments(planned), start)),
             _ => None,
         });
-        let payloads = trains.flat_map(|train| self.outlet.payloads(self.frames, train));
-        out.iter_mut().zip(payloads).for_each(|(slot, payload)| *slot = payload);
+        trains.flat_map(|train| self.outlet.payloads(self.frames, train)).take(Burst::MAX_FRAMES).collect()
     }
 }
 
@@ -242,22 +241,19 @@ fn queue<'q>(queues: &'q mut [Vec<Planned>], touched: &mut Vec<usize>, place: us
 
 /// Hands at most [`BATCH`] frames to a port and counts what became of them.
 fn send(counters: &Counters, port: &PortState, batch: &[Planned], bytes: &Bytes<'_>) {
-    let mut payloads: [&[u8]; Burst::MAX_FRAMES] = [&[]; Burst::MAX_FRAMES];
-    if batch.iter().any(|planned| segments(planned) > 0) {
-        bytes.payloads(batch, &mut payloads);
-    }
+    let payloads = bytes.payloads(batch);
     let mut rest = &payloads[..];
-    let mut outgoing = [Outgoing::new(VnetHeader::default(), &[]); BATCH];
     let mut all = Traffic::default();
-    for (slot, planned) in outgoing.iter_mut().zip(batch) {
+    let outgoing = batch.iter().take(BATCH).map(|planned| {
         let (mine, others) = rest.split_at(usize::from(segments(planned)).min(rest.len()));
         rest = others;
-        *slot = Outgoing { vnet: planned.vnet, frame: bytes.start(planned.place), rest: mine };
-        all.add(planned.packets, slot.len());
-    }
-    let outgoing = &outgoing[..batch.len().min(BATCH)];
+        let outgoing = Outgoing { vnet: planned.vnet, frame: bytes.start(planned.place), rest: mine };
+        all.add(planned.packets, outgoing.len());
+        outgoing
+    });
+    let outgoing: ArrayVec<_, BATCH> = outgoing.collect();
     let mut lost = Traffic::default();
-    port.transmit.transmit(outgoing, &mut |at, why| {
+    port.transmit.transmit(&outgoing, &mut |at, why| {
         let (Some(planned), Some(frame)) = (batch.get(at), outgoing.get(at)) else { return };
         lost.add(planned.packets, frame.len());
         counters.dropped(reason(why), planned.packets);

@@ -148,6 +148,8 @@ pub(crate) enum Ask {
     Answer,
     /// Waits until the gate of the judge opens, then is consumed.
     Wait,
+    /// Keeps the worker's CPU busy for two milliseconds, then is consumed.
+    Toil,
     /// Makes the judge panic.
     Panic,
 }
@@ -159,6 +161,7 @@ pub(crate) fn frame(ask: Ask, sequence: u32) -> Vec<u8> {
         Ask::Drop => (b'x', 0),
         Ask::Answer => (b'a', 0),
         Ask::Wait => (b'w', 0),
+        Ask::Toil => (b't', 0),
         Ask::Panic => (b'p', 0),
     };
     let mut frame = vec![what, port];
@@ -231,6 +234,13 @@ impl Judge for Obedient {
             b'x' => (Verdict::Drop(DropReason::GroupEgress), false),
             b'a' => (consumed, true),
             b'p' => panic!("as asked"),
+            b't' => {
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_millis(2) {
+                    std::hint::spin_loop();
+                }
+                (consumed, false)
+            }
             _ => {
                 self.stand_at_gate();
                 (consumed, false)

@@ -18,7 +18,7 @@ use palisade_io::{Burst, Receive};
 use palisade_policy::PortKey;
 use palisade_policy::model::Latency;
 
-use crate::balance::Leisure;
+use crate::balance::Effort;
 use crate::clock::Clock;
 use crate::forward::{Forwarder, Scene};
 use crate::inlet::Inlet;
@@ -63,8 +63,8 @@ pub(crate) struct Parts {
     pub(crate) commands: Receiver<Command>,
     /// What to do while nothing arrives.
     pub(crate) latency: Latency,
-    /// Where it tells how long it had nothing to do.
-    pub(crate) leisure: Arc<Leisure>,
+    /// Where it tells how much it has to do.
+    pub(crate) effort: Arc<Effort>,
     /// Join segments of one flow on their way out.
     pub(crate) gro: bool,
     /// Expired connections reclaimed at a time, if this is the worker that keeps house.
@@ -81,6 +81,8 @@ pub(crate) struct Worker {
     inlets: Vec<Option<Inlet>>,
     now: Now,
     spin: Spin,
+    /// The last look was a poll in vain.
+    polled: bool,
     keep_house_at: Instant,
     /// Buckets of the flow cache that may hold something uncounted.
     unsettled: usize,
@@ -109,6 +111,7 @@ impl Worker {
                 if parts.clock.goes() { parts.latency } else { Latency::Efficient },
                 now.monotonic,
             ),
+            polled: false,
             keep_house_at: now.monotonic,
             unsettled: 0,
             behind: false,
@@ -133,6 +136,7 @@ impl Worker {
     /// Forwards until told to stop; gives the receive halves back, so that devices are closed on the control thread.
     pub(crate) fn run(mut self) -> Vec<Box<dyn Receive>> {
         let mut events = [EpollEvent::empty(); EVENTS];
+        self.parts.effort.begin();
         loop {
             self.parts.reader.refresh();
             if self.parts.reader.stopping() {
@@ -152,7 +156,6 @@ impl Worker {
     }
 
     fn wait(&mut self, events: &mut [EpollEvent]) -> usize {
-        self.parts.leisure.begin(self.parts.clock.monotonic());
         let ready = match self.epoll.wait(events, self.patience()) {
             Ok(ready) => ready,
             Err(Errno::EINTR) => 0,
@@ -163,11 +166,17 @@ impl Worker {
                 0
             }
         };
-        self.parts.leisure.end(self.parts.clock.monotonic());
+        let polled = std::mem::replace(&mut self.polled, false);
         if ready == 0 {
+            let before = self.now.monotonic;
             self.now = self.parts.clock.now();
             if self.spin.is_on(self.now.monotonic) {
                 self.spin.in_vain(self.now.monotonic);
+                self.polled = true;
+                // The first look in vain began with a burst, which was work.
+                if polled {
+                    self.parts.effort.polled(self.now.monotonic.since(before));
+                }
             }
         }
         ready
