@@ -25,7 +25,7 @@ BARS = {
     "palisade-tap": ("Palisade, TAPs 20+60", "own"),
     "palisade-tap:1000": ("Palisade, TAPs 1,000+1,000", "own"),
     "palisade-tap:low": ("Palisade, TAPs, low latency", "own"),
-    "palisade-tap:unmirrored": ("Palisade, TAPs, nothing mirrored", "own"),
+    "palisade-tap:observed": ("Palisade, TAPs, flow logs", "own"),
     "palisade-tap:mirrored": ("Palisade, TAPs, all mirrored", "own"),
     "palisade-packet": ("Palisade, packet sockets", "own"),
 }

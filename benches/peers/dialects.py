@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from policy import CLIENT, SERVER, Entry, Policy, Ports, Rule
 
@@ -90,21 +91,20 @@ def palisade(policy: Policy, attach: Callable[[str], str], daemon: str = "") -> 
     return "\n\n".join(parts) + "\n"
 
 
-def mirrored(everything: bool, netns: str) -> str:
-    """Tables that mirror both guests to a sensor in a namespace."""
+def observed(everything: bool, netns: str, directory: Path) -> str:
+    """Tables that log the flows of the VPC to a directory and mirror the client to a sensor in a namespace: `everything` it
+    sends and receives, or, after a few rules, nothing."""
     foreign = (f'"{n} accept udp from 172.16.{n}.0/24 to 0.0.0.0/0 {n}"' for n in range(1, 5))
     last = f'"9 {"accept" if everything else "reject"} all from 0.0.0.0/0 to 0.0.0.0/0"'
     rules = f"[{', '.join([*foreign, last])}]"
     parts = [
+        f'[flow_log.all]\nmax_aggregation_interval = 60\ndestination = {{ directory = "{directory}" }}',
         '[security_group.sensor]\ningress = ["udp 4789 from 10.0.0.0/16"]\negress = []',
         '[eni.sensor]\nsubnet = "data"\naddress = "10.0.2.99"\nmtu = 1600\ngroups = ["sensor"]\n'
         f'attach = {{ tap = "sensor", netns = "{netns}", configure = true }}',
         '[mirror_target.sensor]\neni = "sensor"',
         f"[mirror_filter.f]\ningress = {rules}\negress = {rules}",
-        *(
-            f'[mirror_session.{guest}]\nsource = "{guest}"\ntarget = "sensor"\nfilter = "f"\nnumber = 1'
-            for guest in ("client", "server")
-        ),
+        '[mirror_session.client]\nsource = "client"\ntarget = "sensor"\nfilter = "f"\nnumber = 1',
     ]
     return "\n" + "\n\n".join(parts) + "\n"
 

@@ -230,8 +230,8 @@ class OpenVSwitch(System):
 
 
 class Palisade(System):
-    """The daemon. `packet`: on packet sockets of veth pairs, else on TAPs; `daemon`: lines of the table of that name; `mirror`:
-    whether a session of each end, to a sensor beside the daemon, copies "everything" or, after a few rules, "nothing"."""
+    """The daemon. `packet`: on packet sockets of veth pairs, else on TAPs; `daemon`: lines of the table of that name; `copied`:
+    flow logs are on, and a mirror session of the client copies "everything" or "nothing"."""
 
     def __init__(
         self,
@@ -241,19 +241,22 @@ class Palisade(System):
         packet: bool = False,
         daemon: str = "",
         figures: tuple[str, ...] = (),
-        mirror: str = "",
+        copied: str = "",
     ) -> None:
         super().__init__(name, title, rules, figures)
-        self._packet, self._daemon, self._mirror = packet, daemon, mirror
-        self.on_request = bool(mirror)
+        self._packet, self._daemon, self._copied = packet, daemon, copied
+        self.on_request = bool(copied)
 
     def _join(self) -> None:
         if self._packet:
             self._veths()
         directory = Path(tempfile.mkdtemp(prefix="pal", dir=self.lab.directory))
         config = directory / "vpc.toml"
-        mirrored = dialects.mirrored(self._mirror == "everything", self.middle) if self._mirror else ""
-        config.write_text(dialects.palisade(self.policy, self._attach, self._daemon) + mirrored)
+        lines, observed = self._daemon, ""
+        if self._copied:
+            lines += f'\nflow_log_spool = "{directory / "spool"}"'
+            observed = dialects.observed(self._copied == "everything", self.middle, directory / "flow-logs")
+        config.write_text(dialects.palisade(self.policy, self._attach, lines) + observed)
         run = [self.tools.palisade, "run", "--socket", str(directory / "socket"), str(config)]
         daemon = self._spawn("palisade", run)
         until("the daemon to forward", lambda: not daemon.alive() or self._is_up())
@@ -274,7 +277,7 @@ class Palisade(System):
 
 
 ROUND_TRIPS = ("rr_same", "rr_split")
-MIRRORED = ("tcp1", "udp_pps", "cps", "rr_same")
+OBSERVED = ("tcp1", "udp_pps", "cps", "rr_same")
 SMALL, LARGE = (20, 60), (1000, 1000)
 BASE = "nft"  # what ratios are to
 
@@ -294,12 +297,8 @@ def catalogue() -> list[System]:
             daemon='workers = 1\nlatency = "low"',
             figures=ROUND_TRIPS,
         ),
-        Palisade(
-            "palisade-tap:unmirrored", "Palisade on TAPs, 20+60, sessions that copy nothing", SMALL, figures=MIRRORED, mirror="nothing"
-        ),
-        Palisade(
-            "palisade-tap:mirrored", "Palisade on TAPs, 20+60, everything copied twice", SMALL, figures=MIRRORED, mirror="everything"
-        ),
+        Palisade("palisade-tap:observed", "Palisade on TAPs, 20+60, flow logs, a session that copies nothing", SMALL, figures=OBSERVED, copied="nothing"),
+        Palisade("palisade-tap:mirrored", "Palisade on TAPs, 20+60, flow logs, a session that copies all", SMALL, figures=OBSERVED, copied="everything"),
         Palisade("palisade-packet", "Palisade on packet sockets, 20+60", SMALL, packet=True),
         Nftables("nftset", "nftables, maps and sets, 20+60", SMALL, dialects.nft_maps),
         Nftables("nftset:1000", "nftables, maps and sets, 1,000+1,000", LARGE, dialects.nft_maps),

@@ -40,7 +40,7 @@ TARGETS = [
     *_of("palisade-tap:low", "nft", rr_split=0.40),
     *_of("palisade-packet", "nft", tcp1=0.50, tcp1_nooff=1.2, udp_pps=1.3, cps=0.50, rr_same=1.65),
     *_of("palisade-tap:1000", "palisade-tap", tcp1=0.95, tcp4=0.95, tcp1_nooff=0.95, udp_pps=0.95, cps=0.95, rr_same=1.05),
-    *_of("palisade-tap:unmirrored", "palisade-tap", tcp1=0.95, udp_pps=0.95, cps=0.95),
+    *_of("palisade-tap:observed", "palisade-tap", tcp1=0.95, udp_pps=0.95, cps=0.95),
     *_of("palisade-tap:mirrored", "palisade-tap", tcp1=0.50, rr_same=1.5),
     *_of("palisade-tap:1000", "nft:1000", tcp1=2.3, tcp1_nooff=15, cps=3, rr_same=0.3),
     *_of("palisade-tap:1000", "nftset:1000", tcp1=0.54, tcp1_nooff=1.3, udp_pps=1.3, cps=0.54, rr_same=1.7),

@@ -147,10 +147,10 @@ class Order(unittest.TestCase):
             self.assertLessEqual({(target.system, target.figure), (target.base, target.figure)}, possible)
 
 
-    def test_mirroring_is_measured_on_request(self) -> None:
-        mirrored = {"palisade-tap:mirrored", "palisade-tap:unmirrored"}
-        self.assertFalse(mirrored & {system.name for system, _ in Plan.of([], 1, 1).pairs})
-        self.assertEqual(mirrored, {system.name for system, _ in Plan.of(["palisade-tap:*mirrored/tcp1"], 1, 1).pairs})
+    def test_observation_is_measured_on_request(self) -> None:
+        observed = {"palisade-tap:mirrored", "palisade-tap:observed"}
+        self.assertFalse(observed & {system.name for system, _ in Plan.of([], 1, 1).pairs})
+        self.assertEqual(observed, {system.name for system, _ in Plan.of(["palisade-tap:*ed/tcp1"], 1, 1).pairs})
 
 
 class Pages(unittest.TestCase):
