@@ -1,7 +1,8 @@
 //! Frames to summaries, and super-packets to segments.
 
 use divan::{AllocProfiler, Bencher, black_box};
-use palisade_benches::{frame, world};
+use palisade_benches::{ENVELOPE, LINK, frame, world};
+use palisade_mirror::Unsealed;
 use palisade_packet::{Body, GsoKind, parse, segment};
 
 #[global_allocator]
@@ -27,5 +28,17 @@ fn segmenting(bencher: Bencher<'_, '_>) {
         segment(black_box(&frame.bytes), &packet, GsoKind::Tcp4, 1448, &mut scratch, &mut |segment| {
             black_box(segment);
         });
+    });
+}
+
+/// A copy of a segment of 1,400 bytes into VXLAN.
+#[divan::bench]
+fn encapsulating(bencher: Bencher<'_, '_>) {
+    let frame = frame(&world(1, 1), "tcp 10.0.1.10:1 > 10.0.2.10:2 A len 1400");
+    let mut out = Vec::with_capacity(2_000);
+    bencher.bench_local(|| {
+        let unsealed = Unsealed { frame: black_box(&frame.bytes), addresses: Some([2; 12]) };
+        ENVELOPE.seal(unsealed, LINK, 1, 50_000, &mut out);
+        black_box(&out);
     });
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use divan::{AllocProfiler, Bencher, black_box};
 use palisade_benches::{Bed, Mirrored, frame};
+use palisade_engine::FlowCache;
 
 #[global_allocator]
 static ALLOC: AllocProfiler = AllocProfiler::system();
@@ -31,6 +32,29 @@ fn tracked(bencher: Bencher<'_, '_>, (entries, rules): (usize, usize)) {
     bencher.bench_local(|| {
         bytes[..12].copy_from_slice(&made.bytes[..12]);
         black_box(bed.walk(made.port, &mut bytes, made.vnet))
+    });
+}
+
+/// The same with a flow log of the whole VPC, a segment a second: each settles its flow and is a delta at both ENIs, which leaves at
+/// the end of the minute.
+#[divan::bench]
+fn settled(bencher: Bencher<'_, '_>) {
+    const LOG: &str = "[flow_log.all]\ndestination = { json_lines = \"stdout\" }\n";
+    let (mut bed, tray, _) = Bed::logged((20, 60), LOG, 4_096, FlowCache::DEFAULT_ENTRIES);
+    for text in
+        ["tcp 10.0.1.10:40000 > 10.0.2.10:443 S seq 1", "tcp 10.0.2.10:443 > 10.0.1.10:40000 SA seq 9 ack 2"]
+    {
+        let mut made = frame(&bed.snapshot, text);
+        bed.walk(made.port, &mut made.bytes, made.vnet);
+    }
+    let made = frame(&bed.snapshot, "tcp 10.0.1.10:40000 > 10.0.2.10:443 PA seq 2 ack 10 len 100");
+    let mut bytes = made.bytes.clone();
+    bencher.bench_local(|| {
+        bed.pass(Duration::from_secs(1));
+        bytes[..12].copy_from_slice(&made.bytes[..12]);
+        black_box(bed.walk(made.port, &mut bytes, made.vnet));
+        bed.keep_house(0, 64);
+        while tray.take().is_some() {}
     });
 }
 

@@ -2,11 +2,14 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_conntrack::Instant;
 use palisade_engine::{Counters, Coverage, Engine, FlowCache, Lane, Ledger, Now, Outcome, Received, Tray};
+use palisade_mirror::{Envelope, Link};
+use palisade_packet::MacAddr;
 use palisade_policy::{PortKey, Snapshot, draft};
 use palisade_scenario::notation::{self, Frame};
 
@@ -34,6 +37,18 @@ pub enum Mirrored {
     /// All of it.
     Everything,
 }
+
+/// What copies of one session have in common, uncut.
+pub const ENVELOPE: Envelope = Envelope {
+    source: Ipv4Addr::new(10, 0, 1, 10),
+    destination: Ipv4Addr::new(10, 0, 2, 99),
+    vni: 7,
+    packet_length: None,
+    mtu: 9001,
+};
+
+/// The way to the target of that session.
+pub const LINK: Link = Link { source: MacAddr([2, 0, 0, 0, 0, 1]), destination: MacAddr([2, 0, 0, 0, 0, 2]) };
 
 impl Mirrored {
     fn config(self) -> String {
