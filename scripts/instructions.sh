@@ -20,8 +20,10 @@ groups-N    security groups of N rules, likewise
 parse       bytes to summary, a TCP segment without payload
 hit         a segment of an established connection, served from the flow cache
 logged      the same with flow logs, which are told of the flow once in a thousand packets
-unmirrored  the same, in a world with mirror sessions that copy none of it
+delta       the same, where every packet tells the ledger of both ENIs' flows, and what is in it goes on every minute
+unmirrored  a hit, in a world with mirror sessions that copy none of it
 mirrored    the same, with two copies made: at the sender's session, and at the receiver's
+vxlan       one copy of that segment into VXLAN, by itself
 miss        the first packet of a flow at 1,000 ACL entries and 1,000 group rules per side
 
 --check    exit 1 if a count is more than a tenth above the one in benches/instructions.txt
@@ -44,7 +46,7 @@ main() {
     cd "$ROOT"
     run cargo build --quiet --locked --release -p palisade-benches --bin instructions
     local path counts="" count failed=0
-    for path in {acl,groups}-{20,60,1000,16000} parse hit logged unmirrored mirrored miss; do
+    for path in {acl,groups}-{20,60,1000,16000} parse hit logged delta unmirrored mirrored vxlan miss; do
         count=$(count "$path")
         counts+="$path $count"$'\n'
         judge "$path" "$count" || failed=1

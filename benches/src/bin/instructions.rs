@@ -1,19 +1,23 @@
 //! Work for an instruction counter: one path of the data plane, so many times, and nothing else in the function that is counted.
 //!
-//! `scripts/instructions.sh` runs it under callgrind. Usage: `instructions acl-RULES|groups-RULES|parse|hit|logged|unmirrored|mirrored|miss COUNT`.
+//! `scripts/instructions.sh` runs it under callgrind. Usage: `instructions acl-RULES|groups-RULES|parse|hit|logged|delta|unmirrored|mirrored|vxlan|miss COUNT`.
 #![forbid(unsafe_code)]
 
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use palisade_benches::{Bed, Mirrored, frame, world};
+use palisade_benches::{Bed, ENVELOPE, LINK, Mirrored, frame, world};
+use palisade_engine::{FlowCache, Tray};
+use palisade_mirror::Unsealed;
 use palisade_packet::Direction;
 use palisade_policy::{FilterKey, Match, Snapshot};
 use palisade_scenario::notation::Frame;
 
 /// The rules of the instruction counts, per ACL and per group.
 const RULES: (usize, usize) = (1_000, 1_000);
+/// A flow log of the whole VPC.
+const LOG: &str = "[flow_log.all]\ndestination = { json_lines = \"stdout\" }\n";
 /// Flows that are opened before time passes, so that the table stays small.
 const ROUND: u16 = 1_000;
 
@@ -33,6 +37,12 @@ fn main() -> ExitCode {
             segments(&mut bed, &made, 100);
             logged_path(&mut bed, &made, count);
         }
+        Some("delta") => {
+            let (bed, tray, _) = Bed::logged(RULES, LOG, 4_096, FlowCache::DEFAULT_ENTRIES);
+            let (mut bed, made) = established_in(bed);
+            segments(&mut bed, &made, 100);
+            delta_path(&mut bed, &tray, &made, count);
+        }
         Some("unmirrored") => {
             let (mut bed, made) = established_in(Bed::mirrored(RULES.0, RULES.1, Mirrored::Nothing));
             segments(&mut bed, &made, 100);
@@ -43,6 +53,7 @@ fn main() -> ExitCode {
             copies(&mut bed, &made, 100);
             mirrored_path(&mut bed, &made, count);
         }
+        Some("vxlan") => vxlan_path(&established().1.bytes, count),
         Some("miss") => {
             let mut bed = Bed::new(RULES.0, RULES.1, 65_536);
             let made = frame(&bed.snapshot, "udp 10.0.1.10:1024 > 10.0.2.10:53 len 30");
@@ -126,6 +137,35 @@ fn logged_path(bed: &mut Bed, made: &Frame, count: u32) {
         }
         bytes[..12].copy_from_slice(&made.bytes[..12]);
         black_box(&bed.walk(made.port, black_box(&mut bytes), made.vnet));
+    }
+}
+
+/// A segment a second, so that each settles its flow: what it has counted goes to the ledger, for both ENIs; the ledger's records go
+/// on at the end of the minute.
+#[inline(never)]
+fn delta_path(bed: &mut Bed, tray: &Tray, made: &Frame, count: u32) {
+    let mut bytes = made.bytes.clone();
+    for number in 0..count {
+        bed.pass(Duration::from_secs(1));
+        bytes[..12].copy_from_slice(&made.bytes[..12]);
+        black_box(&bed.walk(made.port, black_box(&mut bytes), made.vnet));
+        if number.is_multiple_of(60) {
+            bed.keep_house(0, usize::MAX);
+            while tray.take().is_some() {}
+        }
+    }
+}
+
+/// A copy of a frame into VXLAN, and nothing else.
+#[inline(never)]
+fn vxlan_path(frame: &[u8], count: u32) {
+    let mut out = Vec::with_capacity(2_000);
+    for number in 0..count {
+        let unsealed = Unsealed { frame: black_box(frame), addresses: Some([2; 12]) };
+        let [low, high, ..] = number.to_le_bytes();
+        let identification = u16::from_le_bytes([low, high]);
+        black_box(ENVELOPE).seal(unsealed, black_box(LINK), identification, 50_000, &mut out);
+        black_box(&out);
     }
 }
 
