@@ -294,7 +294,7 @@ def catalogue() -> list[System]:
             "palisade-tap:low",
             "Palisade on TAPs, 20+60, low latency",
             SMALL,
-            daemon='workers = 1\nlatency = "low"',
+            daemon='workers = 2\nlatency = "low"',
             figures=ROUND_TRIPS,
         ),
         Palisade("palisade-tap:observed", "Palisade on TAPs, 20+60, flow logs, a session that copies nothing", SMALL, figures=OBSERVED, copied="nothing"),
