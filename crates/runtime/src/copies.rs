@@ -3,6 +3,8 @@
 //! Copies are made out of the frames of the burst, which are still there, in portions that a port is handed in one call; so
 //! they take the memory of one portion, however many there are. Owned by one worker.
 
+use std::time::Duration;
+
 use palisade_conntrack::Instant;
 use palisade_engine::{Copied, Counters, DropReason, Tapped};
 use palisade_io::Outgoing;
@@ -14,10 +16,8 @@ use crate::registry::{PortTable, reason};
 use crate::status::Traffic;
 
 /// Copies that may be made on account of one burst at the most; what is owed beyond is dropped, and counted, so that the next
-/// burst does not wait for longer than some half a millisecond.
+/// burst does not wait for longer than a millisecond or so.
 pub(crate) const ROOM: u32 = 512;
-/// Time in which a worker makes one copy in the long run, in nanoseconds: 333,000 a second, which take about half of it.
-const PACE: u64 = 3_000;
 /// Copies handed to a port in one call.
 const BATCH: usize = 64;
 
@@ -32,36 +32,52 @@ pub(crate) struct Copies {
     pub(crate) share: Share,
 }
 
-/// Bounds what copies take of a worker's time, however many are owed: packets keep about half of it (TM-45). What was not
-/// used is saved up, as far as one burst has a use for it.
+/// Bounds what copies take of a worker's time, however many are owed and whatever one takes: packets keep three fifths of it
+/// (TM-45). What was not used is saved up, as far as one burst has a use for it.
 #[derive(Debug)]
 pub(crate) struct Share {
-    /// Nanoseconds that copies may take.
+    /// Nanoseconds that copies may take up, at their pace.
     saved: u64,
     /// Up to when time has been counted.
     counted: Instant,
+    /// Time in which one copy may be made in the long run, in nanoseconds: what a copy has taken of late, and half as much again
+    /// as that for packets.
+    pace: u64,
 }
 
 impl Default for Share {
     fn default() -> Self {
-        Self { saved: Self::MOST, counted: Instant::from_nanos(0) }
+        Self { saved: u64::from(ROOM) * Self::FIRST, counted: Instant::from_nanos(0), pace: Self::FIRST }
     }
 }
 
 impl Share {
-    const MOST: u64 = ROOM as u64 * PACE;
+    /// Pace before anything has been measured.
+    const FIRST: u64 = 3_000;
+    /// Bounds of the pace: of a copy into nowhere, and of one made while somebody else had the CPU.
+    const FASTEST: u64 = 500;
+    const SLOWEST: u64 = 50_000;
+    /// Copies whose time counts as much as all that went before.
+    const MEMORY: u64 = 256;
 
     /// How many copies may be made now.
     pub(crate) fn room(&mut self, now: Instant) -> u32 {
         let passed = now.as_nanos().saturating_sub(self.counted.as_nanos());
         self.counted = now;
-        self.saved = self.saved.saturating_add(passed).min(Self::MOST);
-        u32::try_from(self.saved / PACE).unwrap_or(ROOM)
+        self.saved = self.saved.saturating_add(passed).min(u64::from(ROOM) * self.pace);
+        u32::try_from(self.saved / self.pace).unwrap_or(ROOM)
     }
 
-    /// So many have been made.
-    pub(crate) fn used(&mut self, copies: u32) {
-        self.saved = self.saved.saturating_sub(u64::from(copies) * PACE);
+    /// So many have been made, in so much time.
+    pub(crate) fn used(&mut self, copies: u32, time: Duration) {
+        let copies = u64::from(copies);
+        if copies == 0 {
+            return;
+        }
+        self.saved = self.saved.saturating_sub(copies * self.pace);
+        let each = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / copies;
+        let pace = (each.saturating_mul(5) / 2).clamp(Self::FASTEST, Self::SLOWEST);
+        self.pace = (self.pace * Self::MEMORY + pace * copies) / (Self::MEMORY + copies);
     }
 }
 
@@ -145,26 +161,40 @@ mod tests {
     }
 
     #[test]
-    fn in_the_long_run_copies_keep_their_pace() {
-        let mut share = Share::default();
-        let mut made = 0;
-        for burst in 0..10_000 {
-            let room = share.room(at(burst * 100));
-            share.used(room);
-            made += room;
+    fn in_the_long_run_packets_keep_three_fifths_whatever_a_copy_takes() {
+        for each in [1_u64, 2, 10] {
+            let (mut share, mut now, mut copying) = (Share::default(), 0, 0);
+            while now < 1_000_000 {
+                now += 100;
+                let room = share.room(at(now));
+                let time = u64::from(room) * each;
+                share.used(room, Duration::from_micros(time));
+                now += time;
+                copying += time;
+            }
+            let percent = copying * 100 / now;
+            assert!((38..=42).contains(&percent), "{percent} % at {each} us a copy");
         }
-        assert!((333_000..334_000).contains(&(made - ROOM)), "{made} in a second");
     }
 
     #[test]
     fn what_is_not_used_is_saved_up_to_a_burst() {
         let mut share = Share::default();
+        let time = |copies: u32| Duration::from_nanos(u64::from(copies) * Share::FIRST * 2 / 5);
         assert_eq!(share.room(at(0)), ROOM);
-        share.used(ROOM);
+        share.used(ROOM, time(ROOM));
         assert_eq!(share.room(at(0)), 0);
         assert_eq!(share.room(at(30)), 10);
         assert_eq!(share.room(at(60)), 20, "saved");
-        share.used(20);
+        share.used(20, time(20));
         assert_eq!(share.room(at(3_600_000_000)), ROOM, "and no more");
+    }
+
+    #[test]
+    fn a_moment_without_a_cpu_does_not_end_copying() {
+        let mut share = Share::default();
+        share.used(10, Duration::from_secs(1));
+        assert!(share.pace <= 5_000, "{}", share.pace);
+        assert_eq!(share.room(at(1_000_000)), ROOM);
     }
 }

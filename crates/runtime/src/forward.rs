@@ -11,6 +11,7 @@ use palisade_engine::{Counters, Delivery, DropReason, Lane, Now, Outcome, Receiv
 use palisade_io::{Burst, Outgoing};
 use palisade_policy::{PortKey, Snapshot};
 
+use crate::clock::Clock;
 use crate::copies::{Copies, ROOM};
 use crate::judge::Judge;
 use crate::outlet::{Outlet, Place, Planned};
@@ -27,8 +28,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) ports: &'a PortTable,
     pub(crate) now: Now,
-    /// Whether time passes by itself.
-    pub(crate) goes: bool,
+    /// For what takes longer than packets do.
+    pub(crate) clock: &'a Clock,
 }
 
 /// Buffers of a worker, empty between bursts and kept.
@@ -176,9 +177,10 @@ impl Forwarder {
 /// Makes the copies that are owed, now that all else has left (TM-45).
 #[inline(never)]
 fn copy(scene: Scene<'_>, lane: &mut Lane, copies: &mut Copies, bytes: &Bytes<'_>) {
-    let Scene { judge, snapshot, ports, now, goes } = scene;
+    let Scene { judge, snapshot, ports, now, clock } = scene;
     let counters = Arc::clone(&lane.counters);
-    let most = if goes { copies.share.room(now.monotonic) } else { ROOM };
+    let most = if clock.goes() { copies.share.room(now.monotonic) } else { ROOM };
+    let start = clock.monotonic();
     let mut room = most;
     let owed = copies.owed();
     for (place, tapped) in &owed {
@@ -189,7 +191,7 @@ fn copy(scene: Scene<'_>, lane: &mut Lane, copies: &mut Copies, bytes: &Bytes<'_
     }
     copies.flush(&counters, ports);
     copies.settled(owed);
-    copies.share.used(most - room);
+    copies.share.used(most - room, clock.monotonic().since(start));
 }
 
 /// Where the bytes of planned frames are.
@@ -284,7 +286,8 @@ mod tests {
         let ports: Vec<_> = (0..).zip(ports).map(state).map(Arc::new).collect();
         let (from, table) = (Arc::clone(&ports[0]), PortTable::new(ports));
         let now = Now { monotonic: Instant::from_secs(1), unix: std::time::Duration::ZERO };
-        let scene = Scene { judge: &judge, snapshot: &snapshot, ports: &table, now, goes: true };
+        let clock = Clock::system();
+        let scene = Scene { judge: &judge, snapshot: &snapshot, ports: &table, now, clock: &clock };
         let mut forwarder = Forwarder::new(Lane::new(Arc::new(Counters::new()), 0), true);
         let capacities = |forwarder: &Forwarder| {
             let queues: Vec<_> = forwarder.queues.iter().map(Vec::capacity).collect();

@@ -222,8 +222,8 @@ impl Worker {
         *now = parts.clock.now();
         if filled {
             let (snapshot, ports) = (parts.reader.policy(), parts.reader.ports());
-            let (judge, goes) = (&*parts.judge, parts.clock.goes());
-            let scene = Scene { judge, snapshot, ports, now: *now, goes };
+            let (judge, clock) = (&*parts.judge, &parts.clock);
+            let scene = Scene { judge, snapshot, ports, now: *now, clock };
             forwarder.forward(scene, &inlet.port, burst);
             spin.traffic(now.monotonic);
             *unsettled = forwarder.lane.flows.buckets();
